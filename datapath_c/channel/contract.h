@@ -1,0 +1,371 @@
+/* The datapath channel: everything that the control plane may know of the datapath.
+ *
+ * Transport: one Unix SEQPACKET socket. Every message is one `struct dp_msg` followed by `len` bytes of body, at most
+ * DP_MSG_MAX bytes in all. Integers are host-endian; bodies that are OpenFlow (marked OF) are OpenFlow 1.3 encodings in
+ * network order, without the 8-byte ofp_header.
+ *
+ * A request carries an xid that its replies repeat. Every request gets one last reply of the same type with DP_F_REPLY; a
+ * dump sends any number of replies with DP_F_MORE before it. A failed request is answered by type DP_ERROR with a
+ * `struct dp_error`, and has changed nothing. Requests of one connection are carried out in order.
+ *
+ * Events (DP_EV_*) have xid 0 and go to the newest connection that said HELLO with DP_ROLE_CONTROL. An event that this
+ * connection does not read in time is dropped when its bridge has DP_EVENT_BACKLOG of them waiting, and counted.
+ *
+ * This header is parsed by cffi as well: only enums, integer defines and plain structs of fixed-width members, laid out
+ * without implicit padding. */
+#ifndef VSWITCH_CONTRACT_H
+#define VSWITCH_CONTRACT_H
+#include <stdint.h>
+/* cffi: begin */
+
+#define DP_CONTRACT_VERSION 1
+#define DP_MSG_MAX 65536
+#define DP_NAME_MAX 64
+#define DP_EVENT_BACKLOG 512
+#define DP_MAX_WORKERS 64
+#define DP_MAX_TENANTS 4096
+#define DP_MAX_BRIDGES 16384
+#define DP_MAX_PORTS 16384
+#define DP_MAX_REMOTES 1024
+
+enum dp_type {
+    DP_ERROR = 0,
+    DP_HELLO = 1,          /* dp_hello -> dp_hello_reply; the reply carries the counters' memfd (SCM_RIGHTS) */
+    DP_TENANT_SET = 2,     /* dp_tenant: creates or changes */
+    DP_TENANT_DEL = 3,     /* object = tenant id; EBUSY while it owns a bridge */
+    DP_TENANT_LIST = 4,    /* -> dp_tenant[] over replies */
+    DP_BRIDGE_SET = 5,     /* dp_bridge: creates or changes (the tenant of a bridge can't change) */
+    DP_BRIDGE_DEL = 6,     /* object = bridge id; takes its ports and rules with it */
+    DP_BRIDGE_LIST = 7,    /* -> dp_bridge[] */
+    DP_PORT_ADD = 8,       /* dp_port -> dp_port as created (port_no, mac, slot filled in) */
+    DP_PORT_DEL = 9,       /* object = bridge, dp_port_ref */
+    DP_PORT_MOD = 10,      /* object = bridge, dp_port_mod */
+    DP_PORT_LIST = 11,     /* object = bridge or 0 for all -> dp_port[] */
+    DP_VTEP_SET = 12,      /* dp_vtep: (re)opens the host's tunnel end point */
+    DP_VTEP_GET = 13,      /* -> dp_vtep */
+    DP_REMOTES_SET = 14,   /* object = bridge, dp_remotes + addresses: replaces a vxlan port's flood list */
+    DP_REMOTES_GET = 15,   /* object = bridge, dp_port_ref -> dp_remotes + addresses */
+    DP_FLOW_MOD = 16,      /* object = bridge; dp_batch of OF flow_mod bodies -> dp_batch_reply */
+    DP_FLOW_DUMP = 17,     /* object = bridge; OF flow_stats_request -> OF flow_stats[] over replies */
+    DP_FLOW_AGGREGATE = 18,/* object = bridge; OF aggregate_stats_request -> OF aggregate_stats_reply */
+    DP_TABLE_STATS = 19,   /* object = bridge -> OF table_stats[] of the tables in use and of table 0 */
+    DP_PORT_STATS = 20,    /* object = bridge; dp_port_ref (OFPP_ANY = all) -> OF port_stats[] */
+    DP_PACKET_OUT = 21,    /* object = bridge; OF packet_out (buffer_id or data) */
+    DP_BARRIER = 22,       /* object = bridge; replied when all before it is in force on every worker */
+    DP_MAC_LIST = 23,      /* object = bridge -> dp_mac[] */
+    DP_MAC_FLUSH = 24,     /* object = bridge */
+    DP_TRACE = 25,         /* object = bridge; dp_trace + frame -> text: what would happen to it, and why */
+    DP_INJECT = 26,        /* object = bridge; dp_port_ref + frame: arrives at a dummy port */
+    DP_COLLECT = 27,       /* object = bridge; dp_port_ref -> dp_batch of the frames a dummy port has sent (and forgets) */
+    DP_CACHE_STATS = 28,   /* -> dp_cache[] , one per tenant with a cache */
+    DP_SHUTDOWN = 29,      /* end the datapath in order: taps go away */
+    DP_EV_PACKET_IN = 64,  /* object = bridge; OF packet_in body (buffer_id, total_len, ..., data) */
+    DP_EV_FLOW_REMOVED = 65, /* object = bridge; dp_flow_removed + OF flow_removed body; for every rule that times out,
+                              * and for deletions of rules that asked for it */
+    DP_EV_PORT_STATUS = 66 /* object = bridge; dp_port (reason in `reason`) */
+};
+
+enum dp_flags {
+    DP_F_REPLY = 1,
+    DP_F_MORE = 2
+};
+
+enum dp_role {
+    DP_ROLE_OBSERVER = 0,
+    DP_ROLE_CONTROL = 1
+};
+
+enum dp_port_kind {
+    DP_PORT_TAP = 1,
+    DP_PORT_NETDEV = 2,
+    DP_PORT_VXLAN = 3,
+    DP_PORT_PATCH = 4,
+    DP_PORT_DUMMY = 5
+};
+
+enum dp_miss {
+    DP_MISS_DROP = 0,      /* OpenFlow 1.3: no table-miss entry, the packet is dropped (fail mode secure) */
+    DP_MISS_NORMAL = 1     /* table 0's miss forwards like a learning switch (fail mode standalone, no controller there) */
+};
+
+enum dp_port_reason {
+    DP_PORT_ADDED = 0,     /* as OFPPR_* */
+    DP_PORT_DELETED = 1,
+    DP_PORT_MODIFIED = 2
+};
+
+struct dp_msg {
+    uint16_t type;         /* enum dp_type */
+    uint16_t flags;        /* enum dp_flags */
+    uint32_t xid;          /* 0 for events */
+    uint32_t object;       /* bridge or tenant id, as the type says */
+    uint32_t len;          /* bytes of body */
+};
+
+struct dp_error {
+    int32_t error;         /* errno value, > 0 */
+    uint16_t of_type;      /* OFPT_ERROR type and code (OpenFlow 1.3, 7.4.4); 0xffff where none fits */
+    uint16_t of_code;
+    char field[DP_NAME_MAX];  /* what was wrong, named as the API names it; "" where the whole request was */
+    char reason[128];
+};
+
+struct dp_hello {
+    uint32_t version;      /* DP_CONTRACT_VERSION */
+    uint32_t role;         /* enum dp_role */
+};
+
+struct dp_hello_reply {
+    uint32_t version;
+    uint32_t pid;
+    uint32_t n_workers;
+    uint32_t reserved;
+    uint64_t tsc_hz;       /* cycles per second, for the counters */
+    uint64_t incarnation;  /* differs from one start of the datapath to the next */
+    uint64_t shm_size;     /* bytes behind the memfd */
+};
+
+struct dp_tenant {
+    uint32_t id;           /* 1..DP_MAX_TENANTS-1, chosen by the control plane */
+    uint32_t weight;       /* 1..10000; shares of CPU time are in proportion */
+    uint32_t cpu_min_ppm;  /* parts per million of one worker's time, 0 = none */
+    uint32_t cpu_max_ppm;  /* likewise; 0 = no limit */
+    uint32_t max_rules;    /* over all its bridges; 0 = 1,000,000 */
+    uint32_t max_megaflows;/* per worker; 0 = 65,536 */
+    uint64_t max_memory;   /* bytes of rules; 0 = no limit but max_rules */
+    char name[DP_NAME_MAX];
+};
+
+struct dp_bridge {
+    uint32_t id;           /* 1..DP_MAX_BRIDGES-1, chosen by the control plane */
+    uint32_t tenant;
+    uint64_t dpid;
+    uint32_t miss;         /* enum dp_miss */
+    uint32_t mac_ageing;   /* seconds, 0 = 300 */
+    uint32_t mac_max;      /* learned addresses, 0 = 8192 */
+    uint32_t n_rules;      /* in lists: rules held */
+    uint16_t miss_send_len;/* bytes of a packet in packet-ins of invalid TTLs; OFP 1.3 default 128 */
+    uint16_t config_flags; /* ofp_config_flags (fragment handling) */
+    uint32_t reserved;
+    char name[DP_NAME_MAX];
+};
+
+struct dp_port {
+    uint32_t bridge;
+    uint32_t port_no;      /* OpenFlow port number 1..0xffffff00, or 0xfffffffe LOCAL; 0 = the datapath picks one */
+    uint32_t kind;         /* enum dp_port_kind */
+    uint32_t config;       /* OFPPC_* bits (OpenFlow 1.3, 7.2.1) */
+    uint32_t state;        /* OFPPS_* bits, read only */
+    uint32_t slot;         /* index into the counters' port rows, read only */
+    uint32_t n_queues;     /* tap: 1..16, 0 = 1 */
+    uint32_t vni;          /* vxlan: 0..0xffffff, of this bridge alone */
+    uint32_t mtu;          /* bytes, 0 = leave as it is (tap: 1500) */
+    uint32_t peer_bridge;  /* patch */
+    uint32_t peer_port;    /* patch: port_no of the peer; the pair works when both name each other */
+    uint32_t learning;     /* vxlan: 1 = learn remote addresses from what arrives */
+    uint32_t reason;       /* in DP_EV_PORT_STATUS: enum dp_port_reason */
+    uint32_t speed_kbps;   /* read only */
+    uint8_t mac[6];        /* zero = the datapath picks one */
+    uint8_t reserved[2];
+    char name[DP_NAME_MAX];   /* as the control plane calls it; the first 15 bytes show in OpenFlow */
+    char ifname[16];       /* tap: device to create; netdev: device to use */
+};
+
+struct dp_port_ref {
+    uint32_t port_no;      /* 0xffffffff (OFPP_ANY) = all, where the type allows it */
+};
+
+struct dp_port_mod {
+    uint32_t port_no;
+    uint32_t config;
+    uint32_t mask;
+    uint8_t mac[6];        /* must be the port's own (OFPPMFC_BAD_HW_ADDR), or zero = not checked */
+    uint8_t reserved[2];
+};
+
+struct dp_addr {
+    uint8_t ip[16];        /* IPv6, or IPv4 as ::ffff:a.b.c.d */
+};
+
+struct dp_vtep {
+    struct dp_addr local4; /* address to bind; all zero = no IPv4 underlay; ::ffff:0.0.0.0 = any */
+    struct dp_addr local6; /* address to bind; all zero = no IPv6 underlay */
+    uint16_t port;         /* UDP destination port, 0 = 4789 (RFC 7348) */
+    uint16_t any6;         /* 1 = bind IPv6 to :: */
+    uint32_t reserved;
+};
+
+struct dp_remotes {
+    uint32_t port_no;
+    uint32_t n;            /* struct dp_addr[n] follows, n <= DP_MAX_REMOTES */
+};
+
+struct dp_batch {
+    uint32_t n;            /* n times: uint32_t length, then that many bytes (not aligned, no padding) */
+};
+
+struct dp_batch_reply {
+    uint32_t n_applied;    /* items carried out; the others changed nothing */
+    uint32_t n_errors;     /* struct dp_batch_error[n_errors] follows */
+};
+
+struct dp_batch_error {
+    uint32_t index;        /* of the item in the request */
+    struct dp_error error;
+};
+
+struct dp_flow_removed {
+    uint32_t want;         /* 1 = the rule had OFPFF_SEND_FLOW_REM: controllers are to be told */
+    uint32_t reserved;
+};
+
+struct dp_mac {
+    uint8_t mac[6];
+    uint16_t vlan;         /* VLAN id, 0 = untagged */
+    uint32_t port_no;
+    uint32_t age;          /* seconds since last seen */
+};
+
+struct dp_trace {
+    uint32_t in_port;
+    uint32_t reserved;
+};
+
+struct dp_cache {
+    uint32_t tenant;
+    uint32_t worker;
+    uint32_t megaflows;
+    uint32_t masks;
+    uint64_t emc_hits;
+    uint64_t megaflow_hits;
+    uint64_t misses;
+    uint64_t stale;        /* entries found out of date and translated again */
+};
+
+/* ---- Counters in shared memory (read only for the control plane) ----
+ * One writer a row. A worker's rows change together under its `seq` (odd while it writes); dp_shm_read_accounts() copies
+ * one worker's accounts consistently. Offsets are from the start of the mapping. */
+
+enum dp_stage {            /* what a tenant's cycles were spent in */
+    DP_STAGE_RX = 0,
+    DP_STAGE_PARSE = 1,
+    DP_STAGE_LOOKUP = 2,
+    DP_STAGE_SLOW = 3,
+    DP_STAGE_ACT = 4,
+    DP_STAGE_TX = 5,
+    DP_STAGE_TUNNEL = 6,
+    DP_STAGE_CONTROL = 7,
+    DP_N_STAGES = 8
+};
+
+enum dp_system {           /* what a worker's cycles that are no tenant's were spent in */
+    DP_SYS_IDLE = 0,       /* asleep, or polling with nobody active */
+    DP_SYS_POLL = 1,       /* looking for ready ports while somebody is active */
+    DP_SYS_HOUSEKEEPING = 2,
+    DP_SYS_DEMUX = 3,      /* shared uplink packets that turned out to be nobody's */
+    DP_N_SYSTEM = 4
+};
+
+#define DP_N_DROPS 32
+#define DP_N_HIST 40
+
+struct dp_shm_header {
+    uint64_t magic;        /* 0x5653574954434831 */
+    uint32_t version;      /* DP_CONTRACT_VERSION */
+    uint32_t n_workers;
+    uint32_t max_tenants;
+    uint32_t max_ports;
+    uint64_t tsc_hz;
+    uint64_t workers_off;  /* struct dp_shm_worker[n_workers] */
+    uint64_t accounts_off; /* struct dp_shm_account[n_workers][max_tenants] */
+    uint64_t ports_off;    /* struct dp_shm_port[n_workers][max_ports] */
+};
+
+struct dp_shm_worker {
+    uint64_t seq;
+    uint64_t start;        /* time-stamp counter when the accounts began */
+    uint64_t now;          /* time-stamp counter of the last charge: now - start = sum of all accounts */
+    uint64_t system[DP_N_SYSTEM];  /* cycles */
+    uint64_t loops;
+    uint64_t sleeps;
+    uint64_t stalls;       /* gaps that no work explains: the machine took the core away */
+    uint64_t stall_cycles;
+    uint64_t longest;      /* cycles, longest stretch between two scheduling decisions */
+    uint64_t stretch[DP_N_HIST];   /* histogram of such stretches: bucket i counts [2^i, 2^(i+1)) cycles */
+};
+
+struct dp_shm_account {
+    uint64_t cycles[DP_N_STAGES];
+    uint64_t turns;
+    uint64_t rx_packets;
+    uint64_t rx_bytes;
+    uint64_t tx_packets;
+    uint64_t tx_bytes;
+    uint64_t emc_hits;
+    uint64_t megaflow_hits;
+    uint64_t slow;         /* packets that went through the tables */
+    uint64_t packet_ins;
+    uint64_t drops[DP_N_DROPS];    /* by enum drop; dp_drop_name() */
+};
+
+struct dp_shm_port {
+    uint64_t rx_packets;
+    uint64_t rx_bytes;
+    uint64_t tx_packets;
+    uint64_t tx_bytes;
+    uint64_t rx_drops;
+    uint64_t tx_drops;
+    uint64_t rx_errors;
+    uint64_t tx_errors;
+};
+
+/* ---- What the cffi module offers besides ---- */
+
+/* Copies worker `worker`'s row and its accounts of tenants [0, n) out of a mapping, all from one moment. 0, or -EAGAIN if
+ * the writer never let go (the copy is then of several moments), -EINVAL for a worker that there is not. */
+int dp_shm_read_accounts(const void *shm, uint32_t worker, struct dp_shm_worker *row, struct dp_shm_account *accounts,
+                         uint32_t n);
+/* Name of drop reason `reason` ("ttl", "no_rule", ...), or NULL past the last. */
+const char *dp_drop_name(uint32_t reason);
+/* One sentence that explains it. */
+const char *dp_drop_text(uint32_t reason);
+const char *dp_stage_name(uint32_t stage);
+const char *dp_system_name(uint32_t system);
+
+/* A match field, as OXM knows it (OpenFlow 1.3, 7.2.3.7). */
+struct dp_field {
+    char name[24];         /* as ovs-ofctl and the specification write it, lower case: "eth_dst", "ipv4_src" */
+    uint32_t oxm;          /* class << 16 | field << 9, as in the OXM header with has-mask and length clear */
+    uint16_t bits;         /* 1..128 */
+    uint16_t bytes;        /* length of the value on the wire */
+    uint8_t maskable;
+    uint8_t settable;      /* set-field may change it */
+    uint8_t reserved[2];
+    uint32_t prereq;       /* enum dp_prereq */
+};
+
+enum dp_prereq {           /* what a match must also hold for the field to make sense */
+    DP_PRE_NONE = 0,
+    DP_PRE_VLAN = 1,       /* vlan_vid with OFPVID_PRESENT */
+    DP_PRE_IP = 2,         /* eth_type 0x0800 or 0x86dd */
+    DP_PRE_IPV4 = 3,
+    DP_PRE_IPV6 = 4,
+    DP_PRE_ARP = 5,
+    DP_PRE_MPLS = 6,       /* eth_type 0x8847 or 0x8848 */
+    DP_PRE_PBB = 7,
+    DP_PRE_TCP = 8,
+    DP_PRE_UDP = 9,
+    DP_PRE_SCTP = 10,
+    DP_PRE_ICMPV4 = 11,
+    DP_PRE_ICMPV6 = 12,
+    DP_PRE_ND = 13,        /* icmpv6_type 135 or 136 */
+    DP_PRE_ND_SOL = 14,    /* 135 */
+    DP_PRE_ND_ADV = 15,    /* 136 */
+    DP_PRE_IN_PORT = 16
+};
+
+/* Field number i, or NULL past the last. */
+const struct dp_field *dp_field_at(uint32_t i);
+
+/* cffi: end */
+#endif

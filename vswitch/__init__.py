@@ -1,0 +1,1 @@
+"""A virtual switch with time protection: the control plane."""
