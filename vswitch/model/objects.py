@@ -1,0 +1,130 @@
+"""What a user wants there to be: tenants own bridges, bridges own ports. Plain values; checking is `Switch`'s."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Tenant:
+    name: str                   # 1-63 characters of [A-Za-z0-9_.-], unique
+    weight: int = 100           # 1..10000, share of CPU time in proportion to the others'
+    cpu_min: float = 0.0        # fraction of one worker, 0..1; 0 = none
+    cpu_max: float = 0.0        # fraction of one worker, 0..1; 0 = no limit
+    max_rules: int = 0          # 0 = 1,000,000
+    max_megaflows: int = 0      # per worker, 0 = 65,536
+    id: int = 0                 # given by the switch, 1..4095, stable
+
+
+@dataclass(frozen=True)
+class Bridge:
+    name: str                   # unique over all tenants
+    tenant: str
+    dpid: int = 0               # 64 bits; 0 = the switch picks one; unique
+    fail_mode: str = "standalone"          # "standalone" | "secure"
+    controllers: tuple[str, ...] = ()      # "tcp:host[:6653]"
+    listen: tuple[str, ...] = ()           # "ptcp:[port][:host]"
+    mac_ageing: int = 300       # seconds, 1..86400
+    mac_max: int = 8192         # learned addresses
+    id: int = 0                 # given by the switch
+
+
+@dataclass(frozen=True)
+class Port:
+    name: str                   # unique in its bridge
+    bridge: str
+    kind: str                   # "tap" | "netdev" | "vxlan" | "patch" | "dummy"
+    port_no: int = 0            # OpenFlow number 1..0xffffff00 or 0xfffffffe (LOCAL); 0 = the switch picks one
+    ifname: str = ""            # tap, netdev: device name, at most 15 characters; "" = name
+    queues: int = 1             # tap: 1..16
+    mac: str = ""               # "" = the switch picks one
+    mtu: int = 0                # bytes; 0 = 1500 for a tap, as it is for a netdev
+    vni: int | None = None      # vxlan: 0..16777215, of this bridge alone
+    remotes: tuple[str, ...] = ()          # vxlan: addresses flooded to
+    learning: bool = True       # vxlan: learn remote addresses
+    peer_bridge: str = ""       # patch
+    peer_port: str = ""         # patch: the peer's name
+    config: int = 0             # OFPPC_* bits
+
+
+@dataclass(frozen=True)
+class Vtep:
+    local4: str = ""            # IPv4 address of the tunnel end point, "0.0.0.0" = any, "" = no IPv4 underlay
+    local6: str = ""            # likewise IPv6
+    udp_port: int = 4789
+
+
+@dataclass
+class PortStatus:
+    """A port as the datapath has it."""
+    port: Port
+    state: int                  # OFPPS_*: 1 link down
+    speed_kbps: int
+    slot: int
+    counters: dict[str, int] = field(default_factory=dict)   # rx_packets, rx_bytes, tx_..., rx_drops, ...
+
+
+@dataclass
+class AccountUsage:
+    """One tenant on one worker, since the datapath started."""
+    worker: int
+    tenant: str
+    cycles: dict[str, int]      # by stage name
+    turns: int
+    rx_packets: int
+    rx_bytes: int
+    tx_packets: int
+    tx_bytes: int
+    emc_hits: int
+    megaflow_hits: int
+    slow: int
+    packet_ins: int
+    drops: dict[str, int]       # by reason, those that are not 0
+
+
+@dataclass
+class WorkerUsage:
+    worker: int
+    start: int                  # time-stamp counter
+    now: int
+    system: dict[str, int]      # cycles by use
+    loops: int
+    sleeps: int
+    stalls: int
+    stall_cycles: int
+    longest: int
+    stretch: list[int]
+    accounts: list[AccountUsage]
+
+
+@dataclass
+class Usage:
+    tsc_hz: int
+    workers: list[WorkerUsage]
+
+
+@dataclass(frozen=True)
+class MacEntry:
+    mac: str
+    vlan: int
+    port_no: int
+    age: int                    # seconds
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that `Switch.watch` tells."""
+    kind: str                   # "tenant" | "bridge" | "port" | "vtep" | "flow_removed" | "controller" | "datapath"
+    action: str                 # "added" | "changed" | "removed" | "up" | "down"
+    bridge: str = ""
+    name: str = ""
+    detail: object = None       # Tenant, Bridge, PortStatus, OF flow_removed body (bytes), controller URL, ...
+
+
+@dataclass(frozen=True)
+class ControllerStatus:
+    bridge: str
+    target: str                 # "tcp:..." or the peer of a passive connection
+    connected: bool
+    version: int                # OpenFlow wire version, 0 when not connected
+    role: str
+    last_error: str
