@@ -162,7 +162,7 @@ def format_stats(stats: RuleStats, names: PortNames | None = None) -> str:
     """A line of dump-flows."""
     rule = stats.rule
     seconds, milliseconds = divmod(stats.duration_nsec // 10**6, 1000)
-    fraction = f".{milliseconds:03d}".rstrip("0") if milliseconds else ""
+    fraction = f".{milliseconds:03d}" if milliseconds else ""
     words = [f"cookie={rule.cookie:#x}", f"duration={seconds}{fraction}s", f"table={rule.table_id}",
              f"n_packets={stats.packets}", f"n_bytes={stats.bytes}"]
     if rule.idle_timeout:
