@@ -95,8 +95,9 @@ def _instruction(word: str, argument: str, context: Context) -> Instruction:
             _none(word, argument)
             return Instruction(word)
         case "write_metadata":
-            value, mask = parse_masked(FIELDS["metadata"], argument, word)
-            return Instruction(word, value, (1 << 64) - 1 if mask is None else mask)
+            value, slash, mask = _needed(word, argument).partition("/")
+            ones = (1 << 64) - 1
+            return Instruction(word, parse_number(value, ones, word), parse_number(mask, ones, word) if slash else ones)
     return Instruction(word, actions=tuple(_actions(split(argument, word), context)))
 
 

@@ -169,5 +169,6 @@ def format_stats(stats: RuleStats, names: PortNames | None = None) -> str:
         words.append(f"idle_timeout={rule.idle_timeout}")
     if rule.hard_timeout:
         words.append(f"hard_timeout={rule.hard_timeout}")
-    line = ", ".join(words) + ", " + "".join(f"{word} " for word in _flag_words(rule.flags))
-    return f"{line}{_match_words(rule, names)} actions={format_instructions(rule.instructions, names)}".lstrip()
+    line = " ".join(filter(None, (*_flag_words(rule.flags), _match_words(rule, names),
+                                  f"actions={format_instructions(rule.instructions, names)}")))
+    return f"{', '.join(words)}, {line}"
