@@ -5,11 +5,12 @@ import asyncio
 import struct
 from dataclasses import replace
 
-from vswitch.config.load import rule_key
 from vswitch.errors import BusyError, ExistsError, InvalidError, NotFoundError, OpenFlowError, QuotaError
 from vswitch.model.objects import (AccountUsage, Event, MacEntry, Port, PortStatus, Usage, Vtep, WorkerUsage)
 from vswitch.model.switch import Switch
-from vswitch.openflow import flow_text_wire as wire
+from vswitch.openflow import flow_text_rule as wire
+from vswitch.openflow.actions import encode_instructions
+from vswitch.openflow.oxm import decode_match, encode_match
 
 MAX_CPU = 1.0
 
@@ -162,7 +163,7 @@ class SwitchDouble(Switch):
 
     def _write(self, rules, body):
         command, rule = wire.read_flow_mod(body)
-        key = rule_key(rule)
+        key = rule.key
         match command:
             case "add":
                 if rule.flags & 2 and key in rules:
@@ -184,7 +185,7 @@ class SwitchDouble(Switch):
         chosen = list(self.rules[bridge].values())
         if request:
             table, out_port, _, cookie, cookie_mask = struct.unpack_from("!BxxxIIxxxxQQ", request)
-            match, _ = wire.read_match(request, 32)
+            match, _ = decode_match(request, 32)
             asked = wire.Rule(table, cookie=cookie, cookie_mask=cookie_mask, match=match)
             chosen = [rule for rule in chosen if _covers(asked, rule)]
         for start in range(0, len(chosen), 100):
@@ -247,11 +248,11 @@ class SwitchDouble(Switch):
 def _covers(asked, rule):
     if asked.table_id not in (255, rule.table_id) or (asked.cookie ^ rule.cookie) & asked.cookie_mask:
         return False
-    return all(item in rule.match for item in asked.match)
+    return all(rule.match.get(name) == value for name, value in asked.match.items())
 
 
 def flow_stats(rule, seconds=5, nanoseconds=250_000_000, packets=3, octets=180) -> bytes:
     """An ofp_flow_stats entry of a rule."""
-    body = wire.match_bytes(rule.match) + b"".join(map(wire.instruction_bytes, rule.instructions))
+    body = encode_match(rule.match) + encode_instructions(rule.instructions)
     return struct.pack("!HBxIIHHHHxxxxQQQ", 48 + len(body), rule.table_id, seconds, nanoseconds, rule.priority,
                        rule.idle_timeout, rule.hard_timeout, rule.flags, rule.cookie, packets, octets) + body

@@ -8,7 +8,7 @@ import pytest
 
 from vswitch.openflow import flow_text
 from vswitch.openflow.flow_text_print import format_match, format_stats
-from vswitch.openflow.flow_text_wire import RuleStats, read_flow_mod
+from vswitch.openflow.flow_text_rule import RuleStats, read_flow_mod
 
 from switch_double import flow_stats
 

@@ -146,7 +146,7 @@ def _dump_order(entry):
 def replace(client, bridge, flows, files):
     """Make the bridge's rules exactly those given, touching only what differs."""
     from vswitch.config.diff import flow_changes
-    from vswitch.config.load import Config, FlowLine, rule_key
+    from vswitch.config.load import Config, FlowLine
     from vswitch.openflow.flow_text import parse_rule
     from vswitch.openflow.flow_text_print import format_rule
 
@@ -161,7 +161,7 @@ def replace(client, bridge, flows, files):
     for reply in client.stream("FlowService.ReadFlows", bridge=bridge, as_text=True):
         for entry in reply.entries:
             rule = parse_rule(entry.text, "add", ports.get)
-            running[rule_key(rule)] = rule
+            running[rule.key] = rule
     mods = []
     for change in flow_changes(Config("rules"), bridge, running, wanted):
         if change.new is None:

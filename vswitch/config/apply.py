@@ -10,7 +10,7 @@ from vswitch.config.load import Config, config_error, load_file, load_text
 from vswitch.errors import VswitchError
 from vswitch.model.objects import Bridge, Port
 from vswitch.model.switch import Switch
-from vswitch.openflow.flow_text_wire import Rule, flow_mod_body
+from vswitch.openflow.flow_text_rule import Rule, flow_mod_body, strict_deletion_body
 
 log = logging.getLogger(__name__)
 
@@ -165,16 +165,15 @@ def _forward(change: Change) -> bytes:
     old: Rule | None = change.old
     new: Rule | None = change.new
     if new is None:
-        return flow_mod_body(replace(old, instructions=[], flags=0), "delete_strict")
-    if old is not None and replace(old, flags=0, instructions=[]) == replace(new, flags=0, instructions=[]) \
-            and old.instructions != new.instructions:
+        return strict_deletion_body(old)
+    if old is not None and replace(old, instructions=new.instructions).lasting == new.lasting:
         return flow_mod_body(new, "modify_strict")      # keeps the rule's age and counters
     return flow_mod_body(new, "add")
 
 
 def _backward(change: Change) -> bytes:
     if change.old is None:
-        return flow_mod_body(replace(change.new, instructions=[], flags=0), "delete_strict")
+        return strict_deletion_body(change.new)
     return flow_mod_body(change.old, "add")
 
 

@@ -3,14 +3,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-from vswitch.config.load import Config, FlowLine, port_numbers, rule_key
+from vswitch.config.load import Config, FlowLine, port_numbers
 from vswitch.model.objects import Bridge, Port, Tenant
 from vswitch.model.switch import Switch
 from vswitch.openflow.flow_text_print import format_instructions, format_rule
-from vswitch.openflow.flow_text_wire import Rule, read_flow_stats
-
-# Flags that a rule keeps; check_overlap and reset_counts matter only while it is written.
-LASTING_FLAGS = 1 | 8 | 16
+from vswitch.openflow.flow_text_rule import Rule, read_flow_stats
 
 
 @dataclass(frozen=True)
@@ -137,27 +134,22 @@ def _default_mtu(port: Port) -> bool:
 
 
 async def read_rules(switch: Switch, bridge: str) -> dict[tuple, Rule]:
-    """All rules of a bridge by rule_key."""
+    """All rules of a bridge by their keys."""
     rules = {}
     async for batch in switch.dump_flows(bridge):
         for entry in batch:
             rule = read_flow_stats(entry).rule
-            rules[rule_key(rule)] = rule
+            rules[rule.key] = rule
     return rules
-
-
-def lasting(rule: Rule) -> tuple:
-    """All of a rule that is not its key."""
-    return rule.cookie, rule.idle_timeout, rule.hard_timeout, rule.flags & LASTING_FLAGS, rule.instructions
 
 
 def flow_changes(config: Config, bridge: str, rules: dict[tuple, Rule], wanted: list[tuple[FlowLine, Rule]]) -> list[Change]:
     """Changes of one bridge's rules; what goes first makes room for what comes."""
-    keys = {rule_key(rule) for _, rule in wanted}
+    keys = {rule.key for _, rule in wanted}
     changes = [Change("flow", bridge, rule, None) for key, rule in rules.items() if key not in keys]
     for entry, rule in wanted:
-        old = rules.get(rule_key(rule))
-        if old is None or lasting(old) != lasting(rule):
+        old = rules.get(rule.key)
+        if old is None or old.lasting != rule.lasting:
             changes.append(Change("flow", bridge, old, rule, entry.path))
     return changes
 

@@ -9,7 +9,7 @@ from vswitch.config import schema
 from vswitch.errors import InvalidError
 from vswitch.model.objects import Bridge, Port, Tenant, Vtep
 from vswitch.openflow import flow_text
-from vswitch.openflow.flow_text_wire import Rule
+from vswitch.openflow.flow_text_rule import Rule
 
 UNNUMBERED = 1 << 31        # beyond what a bridge's 16384 ports are numbered in practice, and below the reserved numbers
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -279,19 +279,13 @@ def _check_patch(config: Config, port: Port, path: str) -> None:
 def _check_rules(config: Config, bridge: str) -> None:
     first: dict[object, int] = {}
     for entry, rule in config.rules(bridge, port_numbers(config, bridge)):
-        key = rule_key(rule)
-        if key in first:
-            raise config.error(entry.path, f"the same table, priority and match as on line {first[key]}", entry.line)
-        first[key] = entry.line
+        if rule.key in first:
+            line = first[rule.key]
+            raise config.error(entry.path, f"the same table, priority and match as on line {line}", entry.line)
+        first[rule.key] = entry.line
 
 
 def port_numbers(config: Config, bridge: str) -> dict[str, int]:
     """The numbers of a bridge's ports; one that the switch is to pick has a number of its own all the same."""
     ports = [port for port in config.ports.values() if port.bridge == bridge]
     return {port.name: port.port_no or UNNUMBERED + index for index, port in enumerate(ports)}
-
-
-def rule_key(rule: Rule) -> tuple:
-    """What makes a rule one rule: adding another with the same key replaces it."""
-    return (rule.table_id, rule.priority,
-            tuple((item.field.oxm, item.value, item.mask) for item in sorted(rule.match, key=lambda item: item.field.index)))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 
+from vswitch.datapath.fields import BY_NAME, Field
 from vswitch.errors import InvalidError
 from vswitch.openflow import flow_text_actions as actions_text
-from vswitch.openflow.flow_text_fields import (ALIASES, FIELDS, PROTOCOLS, Field, Resolver, parse_masked, parse_number,
-                                               parse_port)
+from vswitch.openflow.actions import Action, GotoTable
+from vswitch.openflow.constants import OFPG_ANY, OFPTT_ALL
+from vswitch.openflow.flow_text_fields import (ALIASES, FLAGS, PROTOCOLS, Resolver, parse_masked, parse_number, parse_port)
 from vswitch.openflow.flow_text_print import PortNames, format_rule, format_stats
-from vswitch.openflow.flow_text_wire import (FLAGS, OFPG_ANY, OFPTT_ALL, FieldValue, Rule, actions_bytes, flow_mod_body,
-                                             read_flow_stats, stats_request_body)
+from vswitch.openflow.flow_text_rule import FieldMatch, Rule, flow_mod_body, read_flow_stats, stats_request_body
 
 MAX_TEXT = 65535
 VLAN_PRESENT = 0x1000
@@ -23,9 +24,10 @@ IGNORED = {"duration", "n_packets", "n_bytes", "idle_age", "hard_age"}
 
 # enum dp_prereq: what must be in the match too, as it is said to people.
 PREREQUISITES = {
-    1: "a VLAN tag (dl_vlan, vlan_vid)", 2: "ip or ipv6", 3: "ip", 4: "ipv6", 5: "arp", 6: "mpls", 7: "dl_type=0x88e7",
-    8: "tcp or tcp6", 9: "udp or udp6", 10: "sctp or sctp6", 11: "icmp", 12: "icmp6", 13: "icmp6,icmp_type=135 or 136",
-    14: "icmp6,icmp_type=135", 15: "icmp6,icmp_type=136", 16: "in_port",
+    "vlan": "a VLAN tag (dl_vlan, vlan_vid)", "ip": "ip or ipv6", "ipv4": "ip", "ipv6": "ipv6", "arp": "arp", "mpls": "mpls",
+    "pbb": "dl_type=0x88e7", "tcp": "tcp or tcp6", "udp": "udp or udp6", "sctp": "sctp or sctp6", "icmpv4": "icmp",
+    "icmpv6": "icmp6", "nd": "icmp6,icmp_type=135 or 136", "nd_sol": "icmp6,icmp_type=135",
+    "nd_adv": "icmp6,icmp_type=136", "in_port": "in_port",
 }
 
 _ACTIONS = re.compile(r"(?:^|[\s,])actions?=")
@@ -42,9 +44,9 @@ def parse_stats_request(text: str, ports: Resolver | None = None) -> bytes:
     return stats_request_body(parse_rule(text, "dump", ports))
 
 
-def parse_actions(text: str, ports: Resolver | None = None) -> bytes:
-    """A list of actions as bytes, for a packet-out."""
-    return actions_bytes(actions_text.parse_actions(text, actions_text.Context(ports)))
+def parse_actions(text: str, ports: Resolver | None = None) -> list[Action]:
+    """A list of actions, for a packet-out."""
+    return actions_text.parse_actions(text, actions_text.Context(ports))
 
 
 def format_flow_stats(entry: bytes, names: PortNames | None = None) -> str:
@@ -94,8 +96,8 @@ def parse_rule(text: str, command: str, ports: Resolver | None = None) -> Rule:
 
 def _check_goto(rule: Rule) -> None:
     for instruction in rule.instructions:
-        if instruction.name == "goto_table" and instruction.value <= rule.table_id:
-            raise InvalidError(f"{instruction.value} does not come after the rule's table {rule.table_id}", "goto_table")
+        if isinstance(instruction, GotoTable) and instruction.table <= rule.table_id:
+            raise InvalidError(f"{instruction.table} does not come after the rule's table {rule.table_id}", "goto_table")
 
 
 def _set_property(rule: Rule, command: str, name: str, equals: bool, value: str, ports: Resolver | None) -> bool:
@@ -148,7 +150,7 @@ class _MatchBuilder:
 
     def __init__(self, ports: Resolver | None):
         self.ports = ports
-        self.fields: dict[str, FieldValue] = {}
+        self.fields: FieldMatch = {}
         self.waiting: list[tuple[str, str]] = []
 
     def add(self, name: str, equals: bool, value: str) -> None:
@@ -156,19 +158,19 @@ class _MatchBuilder:
             if name not in PROTOCOLS:
                 raise InvalidError(f"unknown keyword {name!r}", name)
             eth_type, ip_proto = PROTOCOLS[name]
-            self._put(FIELDS["eth_type"], eth_type, None, name)
+            self._put(BY_NAME["eth_type"], eth_type, None, name)
             if ip_proto is not None:
-                self._put(FIELDS["ip_proto"], ip_proto, None, name)
+                self._put(BY_NAME["ip_proto"], ip_proto, None, name)
         elif name in LATE:
             self.waiting.append((name, _value(name, value)))
         elif name in VLAN_WORDS:
             VLAN_WORDS[name](self, name, _value(name, value))
-        elif (entry := FIELDS.get(ALIASES.get(name, name))) is not None:
+        elif (entry := BY_NAME.get(ALIASES.get(name, name))) is not None:
             self._put(entry, *parse_masked(entry, _value(name, value), name, self.ports), name)
         else:
             raise InvalidError(f"unknown field {name!r}", name)
 
-    def finish(self) -> list[FieldValue]:
+    def finish(self) -> FieldMatch:
         """All fields, once it is sure that they may stand together."""
         for name, value in sorted(self.waiting, key=lambda item: item[0] != "nw_proto"):
             entry, shift = LATE[name](self, name)
@@ -179,50 +181,49 @@ class _MatchBuilder:
                 self._put(entry, number >> 2, None, name)
             else:
                 self._put(entry, *parse_masked(entry, value, name, self.ports), name)
-        for item in self.fields.values():
-            if not self._satisfied(item.field.prereq):
-                raise InvalidError(f"needs {PREREQUISITES[item.field.prereq]} in the same match", item.field.name)
-        return sorted(self.fields.values(), key=lambda item: item.field.index)
+        for name in self.fields:
+            prereq = BY_NAME[name].prereq
+            if not self._satisfied(prereq):
+                raise InvalidError(f"needs {PREREQUISITES[prereq]} in the same match", name)
+        return self.fields
 
     def action_context(self) -> actions_text.Context:
-        return actions_text.Context(self.ports, self._exact("ip_proto"), self._satisfied(1))
+        return actions_text.Context(self.ports, self._exact("ip_proto"), self._satisfied("vlan"))
 
     def _put(self, entry: Field, value: int, mask: int | None, token: str) -> None:
         if mask == 0:
             return
-        new = FieldValue(entry, value, mask)
-        if self.fields.setdefault(entry.name, new) != new:
+        if self.fields.setdefault(entry.name, (value, mask)) != (value, mask):
             raise InvalidError(f"contradicts another {entry.name} in the same match", token)
 
     def _exact(self, name: str) -> int | None:
-        item = self.fields.get(name)
-        return item.value if item is not None and item.mask is None else None
+        value, mask = self.fields.get(name, (None, None))
+        return value if mask is None else None
 
-    def _satisfied(self, prereq: int) -> bool:
+    def _satisfied(self, prereq: str) -> bool:
         eth_type, ip_proto = self._exact("eth_type"), self._exact("ip_proto")
         icmp6 = eth_type == 0x86dd and ip_proto == 58 and self._exact("icmpv6_type")
         over_ip = ip_proto if eth_type in (0x0800, 0x86dd) else None
         match prereq:
-            case 1:
-                vlan = self.fields.get("vlan_vid")
-                return vlan is not None and bool(vlan.value & VLAN_PRESENT)
-            case 2:
+            case "vlan":
+                return bool(self.fields.get("vlan_vid", (0, None))[0] & VLAN_PRESENT)
+            case "ip":
                 return eth_type in (0x0800, 0x86dd)
-            case 3 | 4 | 5 | 7:
-                return eth_type == {3: 0x0800, 4: 0x86dd, 5: 0x0806, 7: 0x88e7}[prereq]
-            case 6:
+            case "ipv4" | "ipv6" | "arp" | "pbb":
+                return eth_type == {"ipv4": 0x0800, "ipv6": 0x86dd, "arp": 0x0806, "pbb": 0x88e7}[prereq]
+            case "mpls":
                 return eth_type in (0x8847, 0x8848)
-            case 8 | 9 | 10:
-                return over_ip == {8: 6, 9: 17, 10: 132}[prereq]
-            case 11:
+            case "tcp" | "udp" | "sctp":
+                return over_ip == {"tcp": 6, "udp": 17, "sctp": 132}[prereq]
+            case "icmpv4":
                 return eth_type == 0x0800 and ip_proto == 1
-            case 12:
+            case "icmpv6":
                 return eth_type == 0x86dd and ip_proto == 58
-            case 13:
+            case "nd":
                 return icmp6 in (135, 136)
-            case 14 | 15:
-                return icmp6 == {14: 135, 15: 136}[prereq]
-            case 16:
+            case "nd_sol" | "nd_adv":
+                return icmp6 == {"nd_sol": 135, "nd_adv": 136}[prereq]
+            case "in_port":
                 return "in_port" in self.fields
         return True
 
@@ -232,44 +233,44 @@ class _MatchBuilder:
         end = name[-3:]
         eth_type = self._exact("eth_type")
         if eth_type == 0x0800:
-            return FIELDS[f"ipv4_{end}"], False
+            return BY_NAME[f"ipv4_{end}"], False
         if eth_type in (0x0806, 0x8035):
-            return FIELDS["arp_spa" if end == "src" else "arp_tpa"], False
+            return BY_NAME["arp_spa" if end == "src" else "arp_tpa"], False
         raise InvalidError("needs ip or arp in the same match", name)
 
     def _late_transport(self, name: str) -> tuple[Field, bool]:
         end = name[-3:]
-        for prereq, transport in ((8, "tcp"), (9, "udp"), (10, "sctp")):
-            if self._satisfied(prereq):
-                return FIELDS[f"{transport}_{end}"], False
-        if self._satisfied(11):
-            return FIELDS["icmpv4_type" if end == "src" else "icmpv4_code"], False
+        for transport in ("tcp", "udp", "sctp"):
+            if self._satisfied(transport):
+                return BY_NAME[f"{transport}_{end}"], False
+        if self._satisfied("icmpv4"):
+            return BY_NAME["icmpv4_type" if end == "src" else "icmpv4_code"], False
         raise InvalidError("needs tcp, udp or sctp in the same match", name)
 
     def _late_icmp(self, name: str) -> tuple[Field, bool]:
-        return FIELDS[f"icmpv{6 if self._exact('ip_proto') == 58 else 4}_{name[5:]}"], False
+        return BY_NAME[f"icmpv{6 if self._exact('ip_proto') == 58 else 4}_{name[5:]}"], False
 
     def _late_protocol(self, name: str) -> tuple[Field, bool]:
-        return FIELDS["arp_op" if self._exact("eth_type") in (0x0806, 0x8035) else "ip_proto"], False
+        return BY_NAME["arp_op" if self._exact("eth_type") in (0x0806, 0x8035) else "ip_proto"], False
 
     def _late_tos(self, name: str) -> tuple[Field, bool]:
-        return FIELDS["ip_dscp"], True
+        return BY_NAME["ip_dscp"], True
 
     # -- VLANs: OpenFlow 1.0's and Open vSwitch's words for vlan_vid and vlan_pcp
 
     def _vlan_id(self, name: str, value: str) -> None:
         if parse_number(value, 0xffff, name) == 0xffff:
-            self._put(FIELDS["vlan_vid"], 0, None, name)
+            self._put(BY_NAME["vlan_vid"], 0, None, name)
         else:
             vid = parse_number(value, 4095, name)
             if self._any_vlan():
                 del self.fields["vlan_vid"]
-            self._put(FIELDS["vlan_vid"], VLAN_PRESENT | vid, None, name)
+            self._put(BY_NAME["vlan_vid"], VLAN_PRESENT | vid, None, name)
 
     def _vlan_priority(self, name: str, value: str) -> None:
         if "vlan_vid" not in self.fields:
-            self._put(FIELDS["vlan_vid"], VLAN_PRESENT, VLAN_PRESENT, name)
-        self._put(FIELDS["vlan_pcp"], parse_number(value, 7, name), None, name)
+            self._put(BY_NAME["vlan_vid"], VLAN_PRESENT, VLAN_PRESENT, name)
+        self._put(BY_NAME["vlan_pcp"], parse_number(value, 7, name), None, name)
 
     def _vlan_tci(self, name: str, value: str) -> None:
         tci_text, slash, mask_text = value.partition("/")
@@ -281,13 +282,12 @@ class _MatchBuilder:
             raise InvalidError("OpenFlow 1.3 matches all of the priority or none of it", name)
         if mask & 0x1fff:
             vid_mask = mask & 0x1fff
-            self._put(FIELDS["vlan_vid"], tci & vid_mask, None if vid_mask == 0x1fff else vid_mask, name)
+            self._put(BY_NAME["vlan_vid"], tci & vid_mask, None if vid_mask == 0x1fff else vid_mask, name)
         if mask & 0xe000:
-            self._put(FIELDS["vlan_pcp"], tci >> 13, None, name)
+            self._put(BY_NAME["vlan_pcp"], tci >> 13, None, name)
 
     def _any_vlan(self) -> bool:
-        item = self.fields.get("vlan_vid")
-        return item is not None and (item.value, item.mask) == (VLAN_PRESENT, VLAN_PRESENT)
+        return self.fields.get("vlan_vid") == (VLAN_PRESENT, VLAN_PRESENT)
 
 
 LATE = {

@@ -4,12 +4,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vswitch.datapath.fields import BY_NAME
 from vswitch.errors import InvalidError
-from vswitch.openflow.flow_text_fields import (ALIASES, FIELDS, PORT_WORDS, Resolver, parse_masked, parse_number, parse_port,
-                                               parse_value)
-from vswitch.openflow.flow_text_wire import (INSTRUCTION_TYPES, MAX_LEN_ALL, OFPP_CONTROLLER, Action, FieldValue,
-                                             Instruction)
+from vswitch.openflow.actions import (Action, ApplyActions, ClearActions, CopyTtlIn, CopyTtlOut, DecMplsTtl, DecNwTtl,
+                                      GotoTable, Group, Instruction, Meter, Output, PopMpls, PopPbb, PopVlan, PushMpls,
+                                      PushPbb, PushVlan, SetField, SetMplsTtl, SetNwTtl, SetQueue, WriteActions,
+                                      WriteMetadata)
+from vswitch.openflow.constants import OFPCML_NO_BUFFER, OFPP_CONTROLLER
+from vswitch.openflow.flow_text_fields import ALIASES, PORT_WORDS, Resolver, parse_number, parse_port, parse_value
+from vswitch.openflow.flow_text_rule import INSTRUCTION_ORDER
 
+INSTRUCTIONS = {"meter": Meter, "apply_actions": ApplyActions, "clear_actions": ClearActions, "write_actions": WriteActions,
+                "write_metadata": WriteMetadata, "goto_table": GotoTable}
+INSTRUCTION_NAMES = {kind: name for name, kind in INSTRUCTIONS.items()}
 TRANSPORTS = {6: "tcp", 17: "udp", 132: "sctp"}
 
 
@@ -58,25 +65,26 @@ def parse_instructions(text: str, context: Context) -> list[Instruction]:
         if len(items) > 1:
             raise InvalidError("must not be accompanied by any other action or instruction", "drop")
         return []
-    order = list(INSTRUCTION_TYPES)
     instructions: list[Instruction] = []
     bare: list[tuple[str, str]] = []
 
     def append(instruction: Instruction) -> None:
-        if instructions and order.index(instructions[-1].name) >= order.index(instruction.name):
-            if instructions[-1].name == instruction.name:
-                raise InvalidError("is there twice", instruction.name)
-            raise InvalidError(f"must come before {instructions[-1].name}", instruction.name)
+        places = [INSTRUCTION_ORDER.index(type(item)) for item in (*instructions[-1:], instruction)]
+        name = INSTRUCTION_NAMES[type(instruction)]
+        if places[0] == places[-1] and instructions:
+            raise InvalidError("is there twice", name)
+        if places[0] > places[-1]:
+            raise InvalidError(f"must come before {INSTRUCTION_NAMES[type(instructions[-1])]}", name)
         instructions.append(instruction)
 
     def end_bare() -> None:
         if bare:
-            append(Instruction("apply_actions", actions=tuple(_actions(bare, context))))
+            append(ApplyActions(tuple(_actions(bare, context))))
             bare.clear()
 
     for name, argument in items:
         word = name.lower()
-        if word not in INSTRUCTION_TYPES:
+        if word not in INSTRUCTIONS:
             bare.append((name, argument))
             continue
         end_bare()
@@ -88,17 +96,17 @@ def parse_instructions(text: str, context: Context) -> list[Instruction]:
 def _instruction(word: str, argument: str, context: Context) -> Instruction:
     match word:
         case "goto_table":
-            return Instruction(word, parse_number(_needed(word, argument), 254, word))
+            return GotoTable(parse_number(_needed(word, argument), 253, word))
         case "meter":
-            return Instruction(word, parse_number(_needed(word, argument), 0xffff0000, word))
+            return Meter(parse_number(_needed(word, argument), 0xffff0000, word))
         case "clear_actions":
             _none(word, argument)
-            return Instruction(word)
+            return ClearActions()
         case "write_metadata":
             value, slash, mask = _needed(word, argument).partition("/")
             ones = (1 << 64) - 1
-            return Instruction(word, parse_number(value, ones, word), parse_number(mask, ones, word) if slash else ones)
-    return Instruction(word, actions=tuple(_actions(split(argument, word), context)))
+            return WriteMetadata(parse_number(value, ones, word), parse_number(mask, ones, word) if slash else ones)
+    return INSTRUCTIONS[word](tuple(_actions(split(argument, word), context)))
 
 
 def parse_actions(text: str, context: Context) -> list[Action]:
@@ -117,7 +125,7 @@ def _actions(items: list[tuple[str, str]], context: Context) -> list[Action]:
             actions += parser(name.lower(), argument, context, actions)
         elif not argument and _is_port(name, context.ports):
             actions.append(_output(parse_port(name, context.ports, "output")))
-        elif name.lower() in INSTRUCTION_TYPES:
+        elif name.lower() in INSTRUCTIONS:
             raise InvalidError("is an instruction, not an action", name)
         else:
             raise InvalidError(f"unknown action {name!r}", name)
@@ -139,10 +147,10 @@ def _none(word: str, argument: str) -> None:
         raise InvalidError(f"takes no argument, has {argument!r}", word)
 
 
-def _output(port: int, max_len: int | None = None) -> Action:
+def _output(port: int, max_len: int | None = None) -> Output:
     if max_len is None:
-        max_len = MAX_LEN_ALL if port == OFPP_CONTROLLER else 0
-    return Action("output", port, max_len)
+        max_len = OFPCML_NO_BUFFER if port == OFPP_CONTROLLER else 0
+    return Output(port, max_len)
 
 
 def _parse_output(word, argument, context, before):
@@ -150,7 +158,7 @@ def _parse_output(word, argument, context, before):
 
 
 def _parse_controller(word, argument, context, before):
-    max_len = MAX_LEN_ALL
+    max_len = OFPCML_NO_BUFFER
     for name, value in split(argument, word):
         if not value and name.isalnum() and name[0].isdigit():
             max_len = parse_number(name, 0xffff, word)
@@ -166,24 +174,22 @@ def _parse_reserved(word, argument, context, before):
     return [_output(PORT_WORDS[word])]
 
 
-def _set(name: str, text: str, word: str) -> Action:
-    return Action("set_field", target=FieldValue(FIELDS[name], parse_value(FIELDS[name], text, word)))
+def _set(name: str, text: str, word: str) -> SetField:
+    return SetField(name, parse_value(BY_NAME[name], text, word))
 
 
 def _parse_set_field(word, argument, context, before):
     text, arrow, name = _needed(word, argument).rpartition("->")
     if not arrow:
         raise InvalidError(f"{argument!r} is not VALUE[/MASK]->FIELD", word)
-    entry = FIELDS.get(_field_name(name.strip(), context))
+    entry = BY_NAME.get(_field_name(name.strip(), context))
     if entry is None:
         raise InvalidError(f"unknown field {name!r}", word)
     if not entry.settable:
         raise InvalidError(f"the field {name} can't be set", word)
-    value, mask = parse_masked(entry, text.strip(), f"{word} {name.strip()}")
-    if mask is not None:
-        if not entry.maskable or not mask:
-            raise InvalidError(f"the field {name} takes no such mask", word)
-    return [Action("set_field", target=FieldValue(entry, value, mask))]
+    if "/" in text:
+        raise InvalidError("OpenFlow 1.3 sets a field as a whole, without a mask", word)
+    return [SetField(entry.name, parse_value(entry, text.strip(), f"{word} {name.strip()}"))]
 
 
 def _field_name(name: str, context: Context) -> str:
@@ -214,34 +220,34 @@ def _parse_mod_vlan(word, argument, context, before):
     # OpenFlow 1.3 sets a VLAN's fields only where there is a tag; OpenFlow 1.0's actions add one where there is none.
     tagged = context.tagged
     for action in before:
-        tagged = (tagged or action.name == "push_vlan") and action.name != "pop_vlan"
-    push = [] if tagged else [Action("push_vlan", 0x8100)]
+        tagged = (tagged or isinstance(action, PushVlan)) and not isinstance(action, PopVlan)
+    push = [] if tagged else [PushVlan()]
     if word == "mod_vlan_pcp":
         return push + [_set("vlan_pcp", _needed(word, argument), word)]
     vid = parse_number(_needed(word, argument), 4095, word)
-    return push + [Action("set_field", target=FieldValue(FIELDS["vlan_vid"], 0x1000 | vid))]
+    return push + [SetField("vlan_vid", 0x1000 | vid)]
 
 
 def _parse_mod_nw_tos(word, argument, context, before):
     tos = parse_number(_needed(word, argument), 255, word)
     if tos & 3:
         raise InvalidError(f"{tos} has ECN bits, its last two must be 0", word)
-    return [Action("set_field", target=FieldValue(FIELDS["ip_dscp"], tos >> 2))]
+    return [SetField("ip_dscp", tos >> 2)]
 
 
-def _number(limit: int, name: str = "", allowed: tuple[int, ...] = ()) -> Callable:
+def _number(kind: Callable[[int], Action], limit: int, allowed: tuple[int, ...] = ()) -> Callable:
     def parse(word, argument, context, before):
         value = parse_number(_needed(word, argument), limit, word)
         if allowed and value not in allowed:
             raise InvalidError(f"{argument} is none of {', '.join(map(hex, allowed))}", word)
-        return [Action(name or word, value)]
+        return [kind(value)]
     return parse
 
 
-def _bare(name: str) -> Callable:
+def _bare(kind: Callable[[], Action]) -> Callable:
     def parse(word, argument, context, before):
         _none(word, argument)
-        return [Action(name)]
+        return [kind()]
     return parse
 
 
@@ -254,12 +260,12 @@ PARSERS: dict[str, Callable] = {
     "mod_nw_src": _setter("ipv4_src"), "mod_nw_dst": _setter("ipv4_dst"), "mod_nw_ecn": _setter("ip_ecn"),
     "mod_nw_tos": _parse_mod_nw_tos, "mod_tp_src": _parse_mod_tp, "mod_tp_dst": _parse_mod_tp,
     "mod_vlan_vid": _parse_mod_vlan, "mod_vlan_pcp": _parse_mod_vlan,
-    "push_vlan": _number(0xffff, allowed=(0x8100, 0x88a8)), "pop_vlan": _bare("pop_vlan"),
-    "strip_vlan": _bare("pop_vlan"),
-    "push_mpls": _number(0xffff, allowed=(0x8847, 0x8848)), "pop_mpls": _number(0xffff),
-    "push_pbb": _number(0xffff, allowed=(0x88e7,)), "pop_pbb": _bare("pop_pbb"),
-    "set_mpls_ttl": _number(255), "dec_mpls_ttl": _bare("dec_mpls_ttl"),
-    "mod_nw_ttl": _number(255, "set_nw_ttl"), "set_nw_ttl": _number(255), "dec_ttl": _bare("dec_nw_ttl"),
-    "dec_nw_ttl": _bare("dec_nw_ttl"), "copy_ttl_out": _bare("copy_ttl_out"), "copy_ttl_in": _bare("copy_ttl_in"),
-    "set_queue": _number(0xffffffff), "group": _number(0xffffff00),
+    "push_vlan": _number(PushVlan, 0xffff, (0x8100, 0x88a8)), "pop_vlan": _bare(PopVlan), "strip_vlan": _bare(PopVlan),
+    "push_mpls": _number(PushMpls, 0xffff, (0x8847, 0x8848)), "pop_mpls": _number(PopMpls, 0xffff),
+    "push_pbb": _number(PushPbb, 0xffff, (0x88e7,)), "pop_pbb": _bare(PopPbb),
+    "set_mpls_ttl": _number(SetMplsTtl, 255), "dec_mpls_ttl": _bare(DecMplsTtl),
+    "mod_nw_ttl": _number(SetNwTtl, 255), "set_nw_ttl": _number(SetNwTtl, 255),
+    "dec_ttl": _bare(DecNwTtl), "dec_nw_ttl": _bare(DecNwTtl),
+    "copy_ttl_out": _bare(CopyTtlOut), "copy_ttl_in": _bare(CopyTtlIn),
+    "set_queue": _number(SetQueue, 0xffffffff), "group": _number(Group, 0xffffff00),
 }

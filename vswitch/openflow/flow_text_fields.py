@@ -4,36 +4,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
-from vswitch._datapath import ffi, lib
+from vswitch.datapath.fields import Field
 from vswitch.errors import InvalidError
 
 Resolver = Callable[[str], int | None]      # a port's number by its name, None where there is none
-
-
-class Field(NamedTuple):
-    """One entry of datapath_c/flow/fields.def."""
-    index: int          # its place in a match
-    name: str           # OXM name
-    oxm: int            # header without has-mask and length
-    bits: int
-    bytes: int
-    maskable: bool
-    settable: bool
-    prereq: int         # enum dp_prereq
-
-
-def _read_fields() -> list[Field]:
-    fields = []
-    while (entry := lib.dp_field_at(len(fields))) != ffi.NULL:
-        fields.append(Field(len(fields), ffi.string(entry.name).decode(), entry.oxm, entry.bits, entry.bytes,
-                            bool(entry.maskable), bool(entry.settable), entry.prereq))
-    return fields
-
-
-FIELDS = {entry.name: entry for entry in _read_fields()}
-FIELDS_BY_OXM = {entry.oxm: entry for entry in FIELDS.values()}
 
 # Open vSwitch's other names for one field whatever the rest of the match says (ovs-fields(7)).
 ALIASES = {
@@ -55,6 +30,8 @@ PROTOCOLS = {
     "mpls": (0x8847, None), "mplsm": (0x8848, None), "icmp": (0x0800, 1), "tcp": (0x0800, 6), "udp": (0x0800, 17),
     "sctp": (0x0800, 132), "icmp6": (0x86dd, 58), "tcp6": (0x86dd, 6), "udp6": (0x86dd, 17), "sctp6": (0x86dd, 132),
 }
+
+FLAGS = {"send_flow_rem": 1, "check_overlap": 2, "reset_counts": 4, "no_packet_counts": 8, "no_byte_counts": 16}
 
 PORT_WORDS = {"in_port": 0xfffffff8, "table": 0xfffffff9, "normal": 0xfffffffa, "flood": 0xfffffffb, "all": 0xfffffffc,
               "controller": 0xfffffffd, "local": 0xfffffffe, "any": 0xffffffff, "none": 0xffffffff}
@@ -111,7 +88,7 @@ def parse_value(entry: Field, text: str, token: str, ports: Resolver | None = No
             raise InvalidError(f"{text!r} is not an IPv{version} address", token) from None
     if entry.name in PORT_FIELDS:
         return parse_port(text, ports, token)
-    return parse_number(text, (1 << entry.bits) - 1, token)
+    return parse_number(text, entry.full_mask, token)
 
 
 def parse_masked(entry: Field, text: str, token: str, ports: Resolver | None = None) -> tuple[int, int | None]:
@@ -121,7 +98,7 @@ def parse_masked(entry: Field, text: str, token: str, ports: Resolver | None = N
     value = parse_value(entry, value_text, token, ports)
     if not slash:
         return value, None
-    ones = (1 << entry.bits) - 1
+    ones = entry.full_mask
     addresses = entry.name in IPV4_FIELDS or entry.name in IPV6_FIELDS
     if addresses and mask_text.isdecimal():
         length = parse_number(mask_text, entry.bits, token)
@@ -154,7 +131,7 @@ def print_value(entry: Field, value: int) -> str:
 def print_masked(entry: Field, value: int, mask: int | None) -> str:
     if mask is None:
         return print_value(entry, value)
-    ones = (1 << entry.bits) - 1
+    ones = entry.full_mask
     if entry.name in IPV4_FIELDS or entry.name in IPV6_FIELDS:
         inverse = mask ^ ones
         if inverse & (inverse + 1) == 0:

@@ -1,16 +1,21 @@
 """Rules as ovs-ofctl's dump-flows prints them."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from vswitch.openflow.flow_text_fields import PORT_FIELDS, PORT_WORDS, PRINTED, PROTOCOLS, print_masked, print_value
-from vswitch.openflow.flow_text_wire import FLAGS, OFPP_CONTROLLER, Action, FieldValue, Instruction, Rule, RuleStats
+from vswitch.datapath.fields import BY_NAME
+from vswitch.openflow.actions import (Action, ApplyActions, ClearActions, CopyTtlIn, CopyTtlOut, DecMplsTtl, DecNwTtl,
+                                      ExperimenterAction, ExperimenterInstruction, GotoTable, Group, Instruction, Meter,
+                                      Output, PopMpls, PopPbb, PopVlan, PushMpls, PushPbb, PushVlan, SetField, SetMplsTtl,
+                                      SetNwTtl, SetQueue, WriteActions, WriteMetadata)
+from vswitch.openflow.constants import OFPP_CONTROLLER
+from vswitch.openflow.flow_text_fields import (FLAGS, PORT_FIELDS, PORT_WORDS, PRINTED, PROTOCOLS, print_masked, print_value)
+from vswitch.openflow.flow_text_rule import FieldMatch, Rule, RuleStats
 
 PortNames = Callable[[int], str | None]     # a port's name by its number, None where there is none
 
 RESERVED = {number: word.upper() for word, number in PORT_WORDS.items() if word != "none"}
 VLAN_PRESENT = 0x1000
-TRANSPORT_PROTOCOLS = {1, 6, 17, 132, 58}
 
 # The order in which dump-flows prints a match, after the protocol's word.
 ORDER = ("tunnel_id", "tun_src", "tun_dst", "tun_ipv6_src", "tun_ipv6_dst", "metadata", "in_port", "in_phy_port",
@@ -34,99 +39,94 @@ def format_port(number: int, names: PortNames | None) -> str:
     return (names and names(number)) or str(number)
 
 
-def format_match(match: list[FieldValue], names: PortNames | None = None) -> str:
+def format_match(match: FieldMatch, names: PortNames | None = None) -> str:
     """The fields, "" for a match of everything."""
-    values = {item.field.name: item for item in match}
     words = []
-    word, covered = _protocol(values)
+    word, covered = _protocol(match)
     if word:
         words.append(word)
-    for name in sorted(values.keys() - covered, key=PLACE.__getitem__):
-        words += _format_field(values[name], values, names)
+    for name in sorted(match.keys() - covered, key=PLACE.__getitem__):
+        words += _format_field(name, *match[name], match, names)
     return ",".join(words)
 
 
-def _protocol(values: dict[str, FieldValue]) -> tuple[str, set[str]]:
-    ethernet = values.get("eth_type")
-    if ethernet is None:
-        return "", set()
-    proto = values.get("ip_proto")
-    for word, (eth_type, ip_proto) in PROTOCOLS.items():
-        if eth_type == ethernet.value and proto and proto.value == ip_proto and ip_proto in TRANSPORT_PROTOCOLS:
+def _protocol(match: FieldMatch) -> tuple[str, set[str]]:
+    eth_type, _ = match.get("eth_type", (None, None))
+    ip_proto, _ = match.get("ip_proto", (None, None))
+    for word, protocols in PROTOCOLS.items():
+        if ip_proto is not None and protocols == (eth_type, ip_proto):
             return word, {"eth_type", "ip_proto"}
-    for word, (eth_type, ip_proto) in PROTOCOLS.items():
-        if eth_type == ethernet.value and ip_proto is None:
+    for word, protocols in PROTOCOLS.items():
+        if protocols == (eth_type, None):
             return word, {"eth_type"}
     return "", set()
 
 
-def _format_field(item: FieldValue, values: dict[str, FieldValue], names: PortNames | None) -> list[str]:
-    name = item.field.name
+def _format_field(name: str, value: int, mask: int | None, match: FieldMatch, names: PortNames | None) -> list[str]:
     if name == "vlan_vid":
-        return _format_vlan(item, "vlan_pcp" in values)
+        return _format_vlan(value, mask, "vlan_pcp" in match)
     if name == "vlan_pcp":
-        return [f"dl_vlan_pcp={item.value}"]
+        return [f"dl_vlan_pcp={value}"]
     if name in PORT_FIELDS:
-        return [f"{name}={format_port(item.value, names)}"]
+        return [f"{name}={format_port(value, names)}"]
     if name == "ip_dscp":
-        return [f"nw_tos={item.value << 2}"]
-    return [f"{MATCH_NAMES.get(name, name)}={print_masked(item.field, item.value, item.mask)}"]
+        return [f"nw_tos={value << 2}"]
+    return [f"{MATCH_NAMES.get(name, name)}={print_masked(BY_NAME[name], value, mask)}"]
 
 
-def _format_vlan(item: FieldValue, with_pcp: bool) -> list[str]:
-    if item.mask is None:
-        if item.value & VLAN_PRESENT:
-            return [f"dl_vlan={item.value & 0xfff}"]
-        return [f"vlan_tci={item.value:#06x}/0x1fff"]
-    if with_pcp and (item.value, item.mask) == (VLAN_PRESENT, VLAN_PRESENT):
+def _format_vlan(value: int, mask: int | None, with_pcp: bool) -> list[str]:
+    if mask is None:
+        if value & VLAN_PRESENT:
+            return [f"dl_vlan={value & 0xfff}"]
+        return [f"vlan_tci={value:#06x}/0x1fff"]
+    if with_pcp and (value, mask) == (VLAN_PRESENT, VLAN_PRESENT):
         return []       # dl_vlan_pcp says it
-    return [f"vlan_tci={item.value:#06x}/{item.mask:#06x}"]
+    return [f"vlan_tci={value:#06x}/{mask:#06x}"]
 
 
 def format_action(action: Action, names: PortNames | None = None) -> str:
-    match action.name:
-        case "output":
-            if action.value == OFPP_CONTROLLER:
-                return f"CONTROLLER:{action.max_len}"
-            if action.value in RESERVED:
-                return RESERVED[action.value]
-            return f"output:{format_port(action.value, names)}"
-        case "set_field":
-            entry, value, mask = action.target
-            text = print_value(entry, value) if mask is None else print_masked(entry, value, mask)
-            return f"set_field:{text}->{PRINTED.get(entry.name, entry.name)}"
-        case "push_vlan" | "push_mpls" | "pop_mpls" | "push_pbb":
-            return f"{action.name}:0x{action.value:04x}"
-        case "set_mpls_ttl":
-            return f"set_mpls_ttl({action.value})"
-        case "set_nw_ttl":
-            return f"mod_nw_ttl:{action.value}"
-        case "dec_nw_ttl":
-            return "dec_ttl"
-        case "set_queue" | "group":
-            return f"{action.name}:{action.value}"
-    return action.name
+    match action:
+        case Output(port, max_len):
+            if port == OFPP_CONTROLLER:
+                return f"CONTROLLER:{max_len}"
+            return RESERVED.get(port) or f"output:{format_port(port, names)}"
+        case SetField(name, value):
+            return f"set_field:{print_value(BY_NAME[name], value)}->{PRINTED.get(name, name)}"
+        case ExperimenterAction(experimenter, data):
+            return f"experimenter({experimenter:#x},{data.hex()})"
+    return SIMPLE_ACTIONS[type(action)].format(action)
 
 
-def format_actions(actions, names: PortNames | None = None) -> str:
+SIMPLE_ACTIONS = {
+    CopyTtlOut: "copy_ttl_out", CopyTtlIn: "copy_ttl_in", SetMplsTtl: "set_mpls_ttl({0.ttl})", DecMplsTtl: "dec_mpls_ttl",
+    PushVlan: "push_vlan:0x{0.ethertype:04x}", PopVlan: "pop_vlan", PushMpls: "push_mpls:0x{0.ethertype:04x}",
+    PopMpls: "pop_mpls:0x{0.ethertype:04x}", SetQueue: "set_queue:{0.queue}", SetNwTtl: "mod_nw_ttl:{0.ttl}",
+    DecNwTtl: "dec_ttl", PushPbb: "push_pbb:0x{0.ethertype:04x}", PopPbb: "pop_pbb", Group: "group:{0.group}",
+}
+
+
+def format_actions(actions: Iterable[Action], names: PortNames | None = None) -> str:
     return ",".join(format_action(action, names) for action in actions)
 
 
-def format_instructions(instructions: list[Instruction], names: PortNames | None = None) -> str:
+def format_instructions(instructions: Iterable[Instruction], names: PortNames | None = None) -> str:
     words = []
     for instruction in instructions:
-        match instruction.name:
-            case "apply_actions":
-                words += [format_action(action, names) for action in instruction.actions]
-            case "write_actions":
-                words.append(f"write_actions({format_actions(instruction.actions, names) or 'drop'})")
-            case "write_metadata":
-                mask = "" if instruction.mask == (1 << 64) - 1 else f"/{instruction.mask:#x}"
-                words.append(f"write_metadata:{instruction.value:#x}{mask}")
-            case "clear_actions":
+        match instruction:
+            case ApplyActions(actions):
+                words += [format_action(action, names) for action in actions]
+            case WriteActions(actions):
+                words.append(f"write_actions({format_actions(actions, names) or 'drop'})")
+            case WriteMetadata(metadata, mask):
+                words.append(f"write_metadata:{metadata:#x}" + ("" if mask == (1 << 64) - 1 else f"/{mask:#x}"))
+            case ClearActions():
                 words.append("clear_actions")
-            case _:
-                words.append(f"{instruction.name}:{instruction.value}")
+            case Meter(number):
+                words.append(f"meter:{number}")
+            case GotoTable(number):
+                words.append(f"goto_table:{number}")
+            case ExperimenterInstruction(experimenter, data):
+                words.append(f"experimenter({experimenter:#x},{data.hex()})")
     return ",".join(words) or "drop"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from vswitch.errors import InvalidError, OpenFlowError
 from vswitch.model.switch import Switch
 from vswitch.openflow import flow_text
+from vswitch.openflow.flow_text_rule import packet_out_body
 from vswitch.rpc import rules
 from vswitch.rpc.errors import status_code
 from vswitch.rpc.lookup import find_bridge
@@ -70,8 +71,8 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
         if request.text:
             actions = flow_text.parse_actions(request.text, self._port_numbers(request.bridge).get)
         else:
-            actions = rules.actions_bytes(request.actions, "actions")
-        await self.switch.packet_out(request.bridge, rules.packet_out_body(request.in_port, actions, request.frame))
+            actions = rules.actions(request.actions, "actions")
+        await self.switch.packet_out(request.bridge, packet_out_body(request.in_port, actions, request.frame))
         return flow_pb2.PacketOutResponse()
 
     def _port_numbers(self, bridge: str) -> dict[str, int]:
