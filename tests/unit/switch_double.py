@@ -22,14 +22,15 @@ class SwitchDouble(Switch):
         self.watchers: list[asyncio.Queue] = []
         self.packets_out: list[bytes] = []
         self.frames: dict[tuple, list] = {}
-        self.refuse = None          # (method name, error): that call fails
+        self.refuse = None          # (method name, error): the next such call fails
         self.calls: list[str] = []
         self.full_at = 1 << 30      # rules a bridge holds
 
     def _step(self, name):
         self.calls.append(name)
         if self.refuse and self.refuse[0] == name:
-            raise self.refuse[1]
+            error, self.refuse = self.refuse[1], None
+            raise error
 
     def _tell(self, *event):
         for queue in self.watchers:

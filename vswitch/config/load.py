@@ -35,7 +35,11 @@ class Config:
     lines: dict[str, int] = field(default_factory=dict)     # of objects, by path
 
     def error(self, path: str, reason: str, line: int | None = None) -> InvalidError:
-        return config_error(self.filename, line or self.lines.get(path, 1), path, reason)
+        """The error at `line`, or where the key `path` stands, or what it should stand in."""
+        place = path
+        while line is None and place and place not in self.lines:
+            place = place.rpartition(".")[0]
+        return config_error(self.filename, line or self.lines.get(place, 1), path, reason)
 
     def rules(self, bridge: str, port_numbers: dict[str, int]) -> list[tuple[FlowLine, Rule]]:
         """The bridge's rules, once its ports have their numbers."""
@@ -159,7 +163,7 @@ class _Reader:
                 values[key] = self.values(value_node, where, lists[key])
         for key, spec in keys.items():
             if spec.required and key not in values:
-                self.fail(node, f"{path}.{key}", "is required")
+                raise self.config.error(f"{path}.{key}", "is required")
         return values
 
     def child(self, node: yaml.Node, key: str) -> yaml.Node | None:
@@ -183,7 +187,7 @@ class _Reader:
     def tenant(self, name: str, node: yaml.Node, path: str) -> None:
         tenant = Tenant(name, **self.fields(node, path, schema.TENANT, also=("bridges",)))
         if tenant.cpu_max and tenant.cpu_min > tenant.cpu_max:
-            self.fail(node, f"{path}.cpu_min", f"{tenant.cpu_min} is above cpu_max {tenant.cpu_max}")
+            raise self.config.error(f"{path}.cpu_min", f"{tenant.cpu_min} is above cpu_max {tenant.cpu_max}")
         self.config.tenants[name] = tenant
         bridges = self.child(node, "bridges")
         if bridges is not None:
@@ -192,7 +196,7 @@ class _Reader:
 
     def bridge(self, name: str, tenant: str, node: yaml.Node, path: str) -> None:
         if name in self.config.bridges:
-            self.fail(node, path, f"tenant {self.config.bridges[name].tenant} has a bridge of this name")
+            raise self.config.error(path, f"tenant {self.config.bridges[name].tenant} has a bridge of this name")
         values = self.fields(node, path, schema.BRIDGE, ("ports", "flows"), schema.BRIDGE_LISTS)
         self.config.bridges[name] = Bridge(name, tenant, **values)
         ports = self.child(node, "ports")
@@ -214,7 +218,7 @@ class _Reader:
                 raise self.config.error(f"{path}.{key}", f"a {kind} port has no {key}")
         for key in needed:
             if key not in values:
-                self.fail(node, f"{path}.{key}", f"a {kind} port needs it")
+                raise self.config.error(f"{path}.{key}", f"a {kind} port needs it")
         self.config.ports[bridge, name] = Port(name, bridge, **values)
 
 
