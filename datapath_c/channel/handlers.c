@@ -1,0 +1,35 @@
+#include "channel/handlers.h"
+
+const struct handler_entry handlers[] = {
+    [DP_HELLO] = {handle_hello, sizeof(struct dp_hello)},
+    [DP_TENANT_SET] = {handle_tenant_set, sizeof(struct dp_tenant)},
+    [DP_TENANT_DEL] = {handle_tenant_del, 0},
+    [DP_TENANT_LIST] = {handle_tenant_list, 0},
+    [DP_BRIDGE_SET] = {handle_bridge_set, sizeof(struct dp_bridge)},
+    [DP_BRIDGE_DEL] = {handle_bridge_del, 0},
+    [DP_BRIDGE_LIST] = {handle_bridge_list, 0},
+    [DP_PORT_ADD] = {handle_port_add, sizeof(struct dp_port)},
+    [DP_PORT_DEL] = {handle_port_del, sizeof(struct dp_port_ref)},
+    [DP_PORT_MOD] = {handle_port_mod, sizeof(struct dp_port_mod)},
+    [DP_PORT_LIST] = {handle_port_list, 0},
+    [DP_VTEP_SET] = {handle_vtep_set, sizeof(struct dp_vtep)},
+    [DP_VTEP_GET] = {handle_vtep_get, 0},
+    [DP_REMOTES_SET] = {handle_remotes_set, sizeof(struct dp_remotes)},
+    [DP_REMOTES_GET] = {handle_remotes_get, sizeof(struct dp_port_ref)},
+    [DP_FLOW_MOD] = {handle_flow_mod, sizeof(struct dp_batch)},
+    [DP_FLOW_DUMP] = {handle_flow_dump, 0},
+    [DP_FLOW_AGGREGATE] = {handle_flow_aggregate, 0},
+    [DP_TABLE_STATS] = {handle_table_stats, 0},
+    [DP_PORT_STATS] = {handle_port_stats, sizeof(struct dp_port_ref)},
+    [DP_PACKET_OUT] = {handle_packet_out, 0},
+    [DP_BARRIER] = {handle_barrier, 0},
+    [DP_MAC_LIST] = {handle_mac_list, 0},
+    [DP_MAC_FLUSH] = {handle_mac_flush, 0},
+    [DP_TRACE] = {handle_trace, sizeof(struct dp_trace)},
+    [DP_INJECT] = {handle_inject, sizeof(struct dp_port_ref)},
+    [DP_COLLECT] = {handle_collect, sizeof(struct dp_port_ref)},
+    [DP_CACHE_STATS] = {handle_cache_stats, 0},
+    [DP_SHUTDOWN] = {handle_shutdown, 0},
+};
+
+const unsigned n_handlers = sizeof handlers / sizeof handlers[0];

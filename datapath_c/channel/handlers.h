@@ -1,0 +1,38 @@
+/* One handler a request; handlers.c has the table. */
+#ifndef VSWITCH_HANDLERS_H
+#define VSWITCH_HANDLERS_H
+#include "channel/server.h"
+
+#define HANDLER(name) int handle_##name(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+
+HANDLER(hello);
+HANDLER(tenant_set);
+HANDLER(tenant_del);
+HANDLER(tenant_list);
+HANDLER(bridge_set);
+HANDLER(bridge_del);
+HANDLER(bridge_list);
+HANDLER(port_add);
+HANDLER(port_del);
+HANDLER(port_mod);
+HANDLER(port_list);
+HANDLER(vtep_set);
+HANDLER(vtep_get);
+HANDLER(remotes_set);
+HANDLER(remotes_get);
+HANDLER(flow_mod);
+HANDLER(flow_dump);
+HANDLER(flow_aggregate);
+HANDLER(table_stats);
+HANDLER(port_stats);
+HANDLER(packet_out);
+HANDLER(barrier);
+HANDLER(mac_list);
+HANDLER(mac_flush);
+HANDLER(trace);
+HANDLER(inject);
+HANDLER(collect);
+HANDLER(cache_stats);
+HANDLER(shutdown);
+
+#endif

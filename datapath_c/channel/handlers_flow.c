@@ -1,0 +1,221 @@
+/* Rules: flow-mods in batches, dumps, packet-out, barrier. */
+#include <errno.h>
+#include <stdlib.h>
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/defer.h"
+#include "channel/handlers.h"
+#include "flow/table.h"
+#include "port/port.h"
+
+#define MAX_BATCH_ERRORS 256
+#define DEFER_HIGH 4096        /* unlinked memory that may gather within a batch */
+
+struct batch_reply {
+    struct dp_batch_reply head;
+    struct dp_batch_error errors[MAX_BATCH_ERRORS];
+};
+
+int handle_flow_mod(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    if (!b)
+        return -ENOENT;
+    struct dp_batch batch;
+    memcpy(&batch, body, sizeof batch);
+    struct batch_reply *r = calloc(1, sizeof *r);
+    if (!r)
+        return fault_set(f, ENOMEM, "", "out of memory");
+    size_t at = sizeof batch;
+    for (uint32_t i = 0; i < batch.n; i++) {
+        uint32_t len;
+        fault why;
+        struct flow_mod_result result;
+        if (at + 4 > m->len || (memcpy(&len, body + at, 4), len > m->len - at - 4)) {
+            /* The rest can't be told apart: none of it is carried out. */
+            r->errors[r->head.n_errors].index = i;
+            fault_set(&r->errors[r->head.n_errors++].error, EINVAL, "batch", "cut short at item %u of %u", i, batch.n);
+            break;
+        }
+        int e = flow_mod(b, body + at + 4, len, &result, &why);
+        if (!e && result.buffer_id != OFP_NO_BUFFER)
+            e = datapath_send_buffered(b, result.buffer_id, &why);
+        if (e) {
+            if (r->head.n_errors < MAX_BATCH_ERRORS) {
+                r->errors[r->head.n_errors].index = i;
+                r->errors[r->head.n_errors++].error = why;
+            }
+        } else {
+            r->head.n_applied++;
+        }
+        if (defer_pending() > DEFER_HIGH)
+            defer_run();
+        at += 4 + len;
+    }
+    reply(c, m, r, sizeof r->head + r->head.n_errors * sizeof r->errors[0]);
+    free(r);
+    return 0;
+}
+
+struct dump {
+    struct client *client;
+    const struct dp_msg *request;
+    size_t len;
+    uint8_t *data;
+};
+
+#define DUMP_MAX (DP_MSG_MAX - sizeof(struct dp_msg))
+
+static int dump_entry(void *context, const uint8_t *entry, size_t len)
+{
+    struct dump *d = context;
+    if (d->len + len > DUMP_MAX) {
+        reply_more(d->client, d->request, d->data, d->len);
+        d->len = 0;
+    }
+    if (len > DUMP_MAX)
+        return 0;              /* a rule as long as a message can't be shown; 65,535 bytes is OpenFlow's own limit */
+    memcpy(d->data + d->len, entry, len);
+    d->len += len;
+    return 0;
+}
+
+int handle_flow_dump(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    if (!b)
+        return -ENOENT;
+    struct dump d = {.client = c, .request = m, .data = malloc(DUMP_MAX)};
+    if (!d.data)
+        return fault_set(f, ENOMEM, "", "out of memory");
+    int e = flow_stats(b, body, m->len, clock_now(), dump_entry, &d, f);
+    if (!e)
+        reply(c, m, d.data, d.len);
+    free(d.data);
+    return e;
+}
+
+int handle_flow_aggregate(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    uint8_t out[24];
+    if (!b)
+        return -ENOENT;
+    int e = flow_aggregate(b, body, m->len, out, f);
+    if (!e)
+        reply(c, m, out, sizeof out);
+    return e;
+}
+
+int handle_table_stats(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    if (!b)
+        return -ENOENT;
+    uint8_t out[OFPTT_MAX * 24];
+    size_t len = 0;
+    for (unsigned i = 0; i < OFPTT_MAX; i++)
+        if (i == 0 || atomic_load(&b->tables[i])) {
+            table_stats_put(b, (uint8_t)i, out + len);
+            len += 24;
+        }
+    reply(c, m, out, len);
+    return 0;
+}
+
+static void put_port_stats(struct datapath *dp, const struct port *p, uint8_t out[112])
+{
+    struct dp_shm_port sum = {0};
+    for (unsigned w = 0; w < dp->n_workers; w++) {
+        const struct dp_shm_port *s = shm_port(dp, w, p->slot);
+        sum.rx_packets += s->rx_packets;
+        sum.rx_bytes += s->rx_bytes;
+        sum.tx_packets += s->tx_packets;
+        sum.tx_bytes += s->tx_bytes;
+        sum.rx_drops += s->rx_drops;
+        sum.tx_drops += s->tx_drops;
+        sum.rx_errors += s->rx_errors;
+        sum.tx_errors += s->tx_errors;
+    }
+    uint64_t age = clock_now() - p->opened;
+    memset(out, 0, 112);
+    put32(out, p->port_no);
+    put64(out + 8, sum.rx_packets);
+    put64(out + 16, sum.tx_packets);
+    put64(out + 24, sum.rx_bytes);
+    put64(out + 32, sum.tx_bytes);
+    put64(out + 40, sum.rx_drops);
+    put64(out + 48, sum.tx_drops);
+    put64(out + 56, sum.rx_errors);
+    put64(out + 64, sum.tx_errors);
+    put32(out + 104, (uint32_t)(age / clock_hz));
+    put32(out + 108, (uint32_t)((double)(age % clock_hz) * 1e9 / (double)clock_hz));
+}
+
+int handle_port_stats(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct datapath *dp = client_datapath(c);
+    struct bridge *b = datapath_bridge(dp, m->object, f);
+    struct dp_port_ref ref;
+    if (!b)
+        return -ENOENT;
+    memcpy(&ref, body, sizeof ref);
+    if (ref.port_no != OFPP_ANY && !datapath_port(dp, m->object, ref.port_no, f))
+        return -ENOENT;
+    uint8_t *out = malloc(DUMP_MAX);
+    if (!out)
+        return fault_set(f, ENOMEM, "", "out of memory");
+    size_t len = 0;
+    struct port_map *map = atomic_load(&b->ports);
+    for (uint32_t i = 0; map && i < map->n; i++) {
+        if (ref.port_no != OFPP_ANY && map->at[i]->port_no != ref.port_no)
+            continue;
+        if (len + 112 > DUMP_MAX) {
+            reply_more(c, m, out, len);
+            len = 0;
+        }
+        put_port_stats(dp, map->at[i], out + len);
+        len += 112;
+    }
+    reply(c, m, out, len);
+    free(out);
+    return 0;
+}
+
+int handle_packet_out(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    if (!b)
+        return -ENOENT;
+    int e = datapath_packet_out(b, body, m->len, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+struct waiting {
+    void *server;
+    uint64_t client;
+    struct dp_msg request;
+};
+
+static void passed(void *arg)
+{
+    struct waiting *w = arg;
+    struct client *c = client_by_id(w->server, w->client);
+    if (c)
+        reply(c, &w->request, NULL, 0);
+    free(w);
+}
+
+int handle_barrier(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    if (m->object && !datapath_bridge(client_datapath(c), m->object, f))
+        return -ENOENT;
+    struct waiting *w = malloc(sizeof *w);
+    if (!w)
+        return fault_set(f, ENOMEM, "", "out of memory");
+    *w = (struct waiting){client_server(c), client_id(c), *m};
+    datapath_barrier(client_datapath(c), passed, w);
+    return 0;
+}

@@ -1,0 +1,198 @@
+/* Tenants, bridges, ports, the tunnel end point. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "channel/handlers.h"
+#include "port/port.h"
+#include "tunnel/vtep.h"
+#include "tunnel/vxlan.h"
+
+/* Sends a list in messages of at most DP_MSG_MAX. */
+static void reply_list(struct client *c, const struct dp_msg *m, const void *items, size_t n, size_t size)
+{
+    size_t a_message = (DP_MSG_MAX - sizeof *m) / size;
+    const char *at = items;
+    while (n > a_message) {
+        reply_more(c, m, at, a_message * size);
+        at += a_message * size;
+        n -= a_message;
+    }
+    reply(c, m, at, n * size);
+}
+
+int handle_hello(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct datapath *dp = client_datapath(c);
+    struct dp_hello h;
+    memcpy(&h, body, sizeof h);
+    if (h.version != DP_CONTRACT_VERSION)
+        return fault_set(f, EPROTO, "version", "version %u, not %u", h.version, DP_CONTRACT_VERSION);
+    client_set_role(c, h.role);
+    struct dp_hello_reply r = {.version = DP_CONTRACT_VERSION, .pid = (uint32_t)getpid(), .n_workers = dp->n_workers,
+                               .tsc_hz = clock_hz, .incarnation = dp->incarnation, .shm_size = dp->shm_size};
+    reply_fd(c, m, &r, sizeof r, dp->shm_fd);
+    return 0;
+}
+
+int handle_tenant_set(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_tenant t;
+    memcpy(&t, body, sizeof t);
+    int e = datapath_set_tenant(client_datapath(c), &t, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_tenant_del(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    int e = datapath_remove_tenant(client_datapath(c), m->object, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_tenant_list(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct datapath *dp = client_datapath(c);
+    struct dp_tenant *list = malloc(DP_MAX_TENANTS * sizeof *list);
+    size_t n = 0;
+    for (uint32_t i = 0; list && i < DP_MAX_TENANTS; i++)
+        if (dp->tenants[i])
+            list[n++] = dp->tenants[i]->conf;
+    reply_list(c, m, list, n, sizeof *list);
+    free(list);
+    return 0;
+}
+
+int handle_bridge_set(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_bridge b;
+    memcpy(&b, body, sizeof b);
+    int e = datapath_set_bridge(client_datapath(c), &b, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_bridge_del(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    int e = datapath_remove_bridge(client_datapath(c), m->object, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_bridge_list(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct datapath *dp = client_datapath(c);
+    struct dp_bridge *list = malloc(DP_MAX_BRIDGES * sizeof *list);
+    size_t n = 0;
+    for (uint32_t i = 0; list && i < DP_MAX_BRIDGES; i++) {
+        if (!dp->bridges[i])
+            continue;
+        list[n] = dp->bridges[i]->conf;
+        list[n].miss = atomic_load(&dp->bridges[i]->miss);
+        list[n++].n_rules = dp->bridges[i]->n_rules;
+    }
+    reply_list(c, m, list, n, sizeof *list);
+    free(list);
+    return 0;
+}
+
+int handle_port_add(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_port p;
+    memcpy(&p, body, sizeof p);
+    int e = datapath_add_port(client_datapath(c), &p, f);
+    if (!e)
+        reply(c, m, &p, sizeof p);
+    return e;
+}
+
+int handle_port_del(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_port_ref r;
+    memcpy(&r, body, sizeof r);
+    int e = datapath_remove_port(client_datapath(c), m->object, r.port_no, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_port_mod(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_port_mod mod;
+    memcpy(&mod, body, sizeof mod);
+    int e = datapath_modify_port(client_datapath(c), m->object, &mod, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_port_list(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct datapath *dp = client_datapath(c);
+    if (m->object && !datapath_bridge(dp, m->object, f))
+        return -ENOENT;
+    struct dp_port *list = malloc(DP_MAX_PORTS * sizeof *list);
+    size_t n = 0;
+    for (uint32_t i = 0; list && i < DP_MAX_PORTS; i++) {
+        struct port *p = dp->ports[i];
+        if (p && (!m->object || p->bridge->conf.id == m->object))
+            datapath_port_conf(p, &list[n++]);
+    }
+    reply_list(c, m, list, n, sizeof *list);
+    free(list);
+    return 0;
+}
+
+int handle_vtep_set(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_vtep v;
+    memcpy(&v, body, sizeof v);
+    int e = vtep_set(client_datapath(c), &v, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_vtep_get(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct datapath *dp = client_datapath(c);
+    struct dp_vtep none = {0};
+    reply(c, m, dp->vtep ? &dp->vtep->conf : &none, sizeof none);
+    return 0;
+}
+
+int handle_remotes_set(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_remotes r;
+    memcpy(&r, body, sizeof r);
+    if (r.n > DP_MAX_REMOTES || m->len != sizeof r + r.n * sizeof(struct dp_addr))
+        return fault_set(f, EINVAL, "remotes", "%u of them in %u bytes", r.n, m->len);
+    struct port *p = datapath_port(client_datapath(c), m->object, r.port_no, f);
+    if (!p)
+        return -ENOENT;
+    int e = vxlan_set_remotes(p, (const struct dp_addr *)(body + sizeof r), r.n, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_remotes_get(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_port_ref r;
+    memcpy(&r, body, sizeof r);
+    struct port *p = datapath_port(client_datapath(c), m->object, r.port_no, f);
+    if (!p)
+        return -ENOENT;
+    struct {
+        struct dp_remotes head;
+        struct dp_addr at[DP_MAX_REMOTES];
+    } out = {.head.port_no = r.port_no};
+    out.head.n = vxlan_remotes(p, out.at);
+    reply(c, m, &out, sizeof out.head + out.head.n * sizeof out.at[0]);
+    return 0;
+}

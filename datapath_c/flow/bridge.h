@@ -1,0 +1,70 @@
+/* Tenants own bridges; a bridge owns its tables, ports and learned addresses. Nothing here is shared by two tenants.
+ *
+ * Main thread changes, workers read (RCU). Whatever changes how a packet of the tenant is forwarded ends with
+ * tenant_changed(): cached decisions made before count as out of date from then on. */
+#ifndef VSWITCH_BRIDGE_H
+#define VSWITCH_BRIDGE_H
+#include <stdatomic.h>
+#include "channel/contract.h"
+#include "flow/mac_table.h"
+#include "flow/openflow.h"
+
+struct port;
+struct table;
+struct rule;
+struct datapath;
+
+struct tenant {
+    struct dp_tenant conf;
+    _Atomic uint64_t generation;
+    uint32_t n_bridges;
+    uint32_t n_rules;
+    uint64_t rule_bytes;
+};
+
+/* Ports of a bridge by number, replaced as a whole. */
+struct port_map {
+    uint32_t n;
+    struct port *at[];         /* by rising port_no */
+};
+
+struct buffered {              /* a packet that a packet-in told of in part */
+    uint32_t id;               /* OFP_NO_BUFFER = free */
+    uint32_t in_port;
+    uint32_t len;
+    uint8_t *data;
+};
+
+#define BRIDGE_BUFFERS 256
+
+struct bridge {
+    struct dp_bridge conf;     /* as set; read by workers: conf.id, mac_ageing, config_flags, miss_send_len */
+    struct tenant *tenant;
+    struct datapath *dp;
+    _Atomic uint32_t miss;     /* enum dp_miss */
+    struct table *_Atomic tables[OFPTT_MAX];   /* NULL until a rule comes */
+    struct port_map *_Atomic ports;
+    struct mac_table macs;
+    struct rule *timed;        /* rules with timeouts */
+    uint32_t n_rules;
+    _Atomic uint32_t events;   /* packet-ins between worker and control plane: bounded by DP_EVENT_BACKLOG */
+    struct buffered buffers[BRIDGE_BUFFERS];
+    uint32_t next_buffer;
+};
+
+static inline void tenant_changed(struct tenant *t)
+{
+    /* G0: what was changed before is seen by a worker that sees the new generation (G1, path/lookup.c). */
+    atomic_fetch_add_explicit(&t->generation, 1, memory_order_release);
+}
+
+/* The port of that number, or NULL. Readers inside a read-side section. */
+struct port *bridge_port(const struct bridge *b, uint32_t port_no);
+/* Publishes the port map with `add` and without `drop` (either may be NULL). 0 or -ENOMEM. */
+int bridge_change_ports(struct bridge *b, struct port *add, struct port *drop);
+
+struct bridge *bridge_new(struct datapath *dp, struct tenant *t, const struct dp_bridge *conf);
+/* Frees a bridge whose ports are gone, after a grace period. */
+void bridge_free(struct bridge *b);
+
+#endif

@@ -1,0 +1,327 @@
+#include "flow/cache.h"
+#include <stdlib.h>
+#include "base/hash.h"
+
+#define SLAB_FLOWS 64
+
+struct slab {
+    struct slab *next;
+    struct megaflow flows[SLAB_FLOWS];
+};
+
+struct cache *cache_new(uint32_t max_flows)
+{
+    struct cache *c = calloc(1, sizeof *c);
+    if (c)
+        c->max_flows = max_flows;
+    return c;
+}
+
+static void free_table(struct mask_table *t)
+{
+    free(t->slots);
+    free(t);
+}
+
+void cache_free(struct cache *c)
+{
+    cache_clear(c);
+    while (c->slabs) {
+        struct slab *next = c->slabs->next;
+        free(c->slabs);
+        c->slabs = next;
+    }
+    free(c);
+}
+
+uint32_t key_hash(const union key_words *k)
+{
+    /* Three chains, because the instruction takes three cycles and one can start each cycle. Words that seldom differ
+     * between flows (metadata, tunnel source, ND) are left out: the megaflow's own comparison decides. */
+    uint32_t a = hash_word(0, k->w[0]), b = hash_word(1, k->w[7]), c = hash_word(2, k->w[8]);
+    a = hash_word(a, k->w[11]);
+    b = hash_word(b, k->w[13]);
+    c = hash_word(c, k->w[15]);
+    a = hash_word(a, k->w[12]);
+    b = hash_word(b, k->w[14]);
+    c = hash_word(c, k->w[2] ^ k->w[9]);
+    return hash_finish(hash_word(a, (uint64_t)b << 32 | c));
+}
+
+static bool matches(const struct megaflow *m, const union key_words *k)
+{
+    const struct mask_table *t = m->masks;
+    unsigned n = 0;
+    uint64_t differ = 0;
+    for (uint32_t map = t->map; map; map &= map - 1, n++)
+        differ |= (k->w[__builtin_ctz(map)] & t->mask[n]) ^ m->value[n];
+    return !differ;
+}
+
+static uint32_t masked(const struct mask_table *t, const union key_words *k, uint64_t *value)
+{
+    uint32_t h = 0;
+    unsigned n = 0;
+    for (uint32_t map = t->map; map; map &= map - 1, n++) {
+        value[n] = k->w[__builtin_ctz(map)] & t->mask[n];
+        h = hash_word(h, value[n]);
+    }
+    return hash_finish(h);
+}
+
+/* A slot that was taken: probing goes on past it. */
+static struct megaflow tombstone;
+
+static struct megaflow *find(const struct mask_table *t, const uint64_t *value, uint32_t hash)
+{
+    for (uint32_t i = hash & (t->size - 1);; i = (i + 1) & (t->size - 1)) {
+        struct megaflow *m = t->slots[i];
+        if (!m)
+            return NULL;
+        if (m != &tombstone && m->hash == hash && !memcmp(m->value, value, t->n_words * 8))
+            return m;
+    }
+}
+
+/* Masks that hit more come first. */
+static void rank(struct cache *c)
+{
+    for (uint32_t i = 1; i < c->n_tables; i++)
+        for (uint32_t j = i; j > 0 && c->tables[j]->hits > c->tables[j - 1]->hits; j--) {
+            struct mask_table *t = c->tables[j];
+            c->tables[j] = c->tables[j - 1];
+            c->tables[j - 1] = t;
+        }
+    for (uint32_t i = 0; i < c->n_tables; i++)
+        c->tables[i]->hits /= 2;
+    c->since_ranked = 0;
+}
+
+struct megaflow *cache_lookup_masks(struct cache *c, const union key_words *k)
+{
+    if (++c->since_ranked > 65536)
+        rank(c);
+    for (uint32_t i = 0; i < c->n_tables; i++) {
+        struct mask_table *t = c->tables[i];
+        uint64_t value[KEY_WORDS];
+        uint32_t hash = masked(t, k, value);
+        struct megaflow *m = find(t, value, hash);
+        if (m) {
+            t->hits++;
+            return m;
+        }
+    }
+    return NULL;
+}
+
+static void emc_put(struct cache *c, uint32_t hash, struct megaflow *m)
+{
+    c->emc[hash & (CACHE_EMC_SIZE - 1)] = (struct emc_entry){hash, m->serial, m};
+}
+
+struct megaflow *cache_lookup(struct cache *c, const union key_words *k, uint32_t hash)
+{
+    const struct emc_entry *e = &c->emc[hash & (CACHE_EMC_SIZE - 1)];
+    if (e->hash == hash && e->megaflow && e->megaflow->serial == e->serial && matches(e->megaflow, k)) {
+        c->emc_hits++;
+        return e->megaflow;
+    }
+    struct megaflow *m = cache_lookup_masks(c, k);
+    if (m) {
+        c->megaflow_hits++;
+        emc_put(c, hash, m);
+    }
+    return m;
+}
+
+static struct megaflow *alloc_flow(struct cache *c)
+{
+    if (!c->free) {
+        struct slab *s = calloc(1, sizeof *s);
+        if (!s)
+            return NULL;
+        s->next = c->slabs;
+        c->slabs = s;
+        for (int i = 0; i < SLAB_FLOWS; i++) {
+            s->flows[i].next_free = c->free;
+            c->free = &s->flows[i];
+        }
+    }
+    struct megaflow *m = c->free;
+    c->free = m->next_free;
+    m->serial = ++c->next_serial;
+    return m;
+}
+
+static void release_flow(struct cache *c, struct megaflow *m)
+{
+    free(m->program);
+    m->program = NULL;
+    m->serial = 0;
+    m->next_free = c->free;
+    c->free = m;
+    c->n_flows--;
+}
+
+static void drop_table(struct cache *c, struct mask_table *t)
+{
+    uint32_t i = 0;
+    while (c->tables[i] != t)
+        i++;
+    memmove(&c->tables[i], &c->tables[i + 1], (c->n_tables - i - 1) * sizeof c->tables[0]);
+    c->n_tables--;
+    c->sweep_slot = 0;
+    free_table(t);
+}
+
+void cache_remove(struct cache *c, struct megaflow *m)
+{
+    struct mask_table *t = m->masks;
+    for (uint32_t i = m->hash & (t->size - 1);; i = (i + 1) & (t->size - 1))
+        if (t->slots[i] == m) {
+            t->slots[i] = &tombstone;
+            break;
+        }
+    release_flow(c, m);
+    if (--t->n == 0)
+        drop_table(c, t);
+}
+
+void cache_clear(struct cache *c)
+{
+    while (c->n_tables) {
+        struct mask_table *t = c->tables[c->n_tables - 1];
+        for (uint32_t i = 0; i < t->size; i++)
+            if (t->slots[i] && t->slots[i] != &tombstone)
+                release_flow(c, t->slots[i]);
+        c->n_tables--;
+        free_table(t);
+    }
+    c->sweep_table = c->sweep_slot = 0;
+}
+
+static struct mask_table *get_table(struct cache *c, const uint64_t wc[KEY_WORDS])
+{
+    uint32_t map = 0;
+    uint64_t mask[KEY_WORDS];
+    unsigned n = 0;
+    for (int i = 0; i < KEY_WORDS; i++)
+        if (wc[i]) {
+            map |= 1u << i;
+            mask[n++] = wc[i];
+        }
+    for (uint32_t i = 0; i < c->n_tables; i++)
+        if (c->tables[i]->map == map && !memcmp(c->tables[i]->mask, mask, n * 8))
+            return c->tables[i];
+    static const uint64_t all_ones[KEY_WORDS] = {[0 ... KEY_WORDS - 1] = UINT64_MAX};
+    if (c->n_tables == CACHE_MAX_MASKS && memcmp(wc, all_ones, sizeof all_ones))
+        return get_table(c, all_ones);
+    struct mask_table *t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    t->map = map;
+    t->n_words = n;
+    memcpy(t->mask, mask, n * 8);
+    t->size = 16;
+    t->slots = calloc(t->size, sizeof t->slots[0]);
+    if (!t->slots) {
+        free(t);
+        return NULL;
+    }
+    c->tables[c->n_tables++] = t;
+    return t;
+}
+
+static void put(struct mask_table *t, struct megaflow *m)
+{
+    uint32_t i = m->hash & (t->size - 1);
+    while (t->slots[i] && t->slots[i] != &tombstone)
+        i = (i + 1) & (t->size - 1);
+    if (!t->slots[i])
+        t->used++;
+    t->slots[i] = m;
+}
+
+static bool grow(struct mask_table *t)
+{
+    if (t->used + 1 <= t->size / 2)
+        return true;
+    uint32_t old_size = t->size, size = 16;
+    while (size < (t->n + 1) * 4)
+        size *= 2;
+    struct megaflow **old = t->slots, **new = calloc(size, sizeof *new);
+    if (!new)
+        return t->used + 1 < t->size;
+    t->slots = new;
+    t->size = size;
+    t->used = 0;
+    for (uint32_t i = 0; i < old_size; i++)
+        if (old[i] && old[i] != &tombstone)
+            put(t, old[i]);
+    free(old);
+    return true;
+}
+
+void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[KEY_WORDS],
+                  uint64_t generation, struct program *program, struct megaflow *stale, uint64_t now)
+{
+    if (c->n_flows >= c->max_flows) {
+        cache_clear(c);
+        stale = NULL;
+    }
+    struct mask_table *t = get_table(c, wc);
+    struct megaflow *m = NULL;
+    uint64_t value[KEY_WORDS];
+    uint32_t h = 0;
+    if (!t) {
+        free(program);
+        return;
+    }
+    h = masked(t, k, value);
+    m = find(t, value, h);
+    if (stale && stale != m) {
+        /* The table of the new mask is not empty or has just been made: it must outlive the stale one's removal. */
+        t->n++;
+        cache_remove(c, stale);
+        t->n--;
+    }
+    if (!m) {
+        if (!grow(t) || !(m = alloc_flow(c))) {
+            if (!t->n)
+                drop_table(c, t);
+            free(program);
+            return;
+        }
+        m->masks = t;
+        m->hash = h;
+        memcpy(m->value, value, t->n_words * 8);
+        m->program = NULL;
+        put(t, m);
+        t->n++;
+        c->n_flows++;
+    }
+    free(m->program);
+    m->program = program;
+    m->generation = generation;
+    m->used = now;
+    emc_put(c, hash, m);
+}
+
+void cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n)
+{
+    while (n--) {
+        if (c->sweep_table >= c->n_tables) {
+            c->sweep_table = c->sweep_slot = 0;
+            return;
+        }
+        struct mask_table *t = c->tables[c->sweep_table];
+        if (c->sweep_slot >= t->size) {
+            c->sweep_table++;
+            c->sweep_slot = 0;
+            continue;
+        }
+        struct megaflow *m = t->slots[c->sweep_slot++];
+        if (m && m != &tombstone && now - m->used >= idle)
+            cache_remove(c, m);
+    }
+}

@@ -1,0 +1,79 @@
+/* A tenant's caches on one worker: decisions made before, so that the next packet that would go the same way needn't walk
+ * the tables. Private to the worker: no locks, no atomics.
+ *
+ * Two levels. The megaflow cache holds programs under (value, mask) of the key, grouped by mask. The exact-match cache
+ * remembers by a hash of the whole key which megaflow a packet hit; the hit is checked against the megaflow's value and
+ * mask, so a collision costs time and never a wrong decision.
+ *
+ * An entry is good only while its generation is the tenant's. A stale entry is never used, nor are the rules and ports that
+ * its program names touched: they may be gone. */
+#ifndef VSWITCH_CACHE_H
+#define VSWITCH_CACHE_H
+#include <stdbool.h>
+#include "flow/key.h"
+#include "flow/program.h"
+
+#define CACHE_EMC_SIZE 8192
+#define CACHE_MAX_MASKS 64
+
+struct mask_table;
+
+struct megaflow {
+    uint64_t generation;
+    struct program *program;
+    struct mask_table *masks;
+    uint32_t hash;
+    uint32_t serial;           /* changes when the memory becomes another megaflow */
+    uint64_t used;             /* clock */
+    struct megaflow *next_free;
+    uint64_t value[KEY_WORDS];
+};
+
+struct mask_table {
+    uint32_t map;
+    uint32_t n_words;
+    uint32_t n, used, size;
+    uint64_t hits;
+    struct megaflow **slots;
+    uint64_t mask[KEY_WORDS];
+};
+
+struct emc_entry {
+    uint32_t hash, serial;
+    struct megaflow *megaflow;
+};
+
+struct cache {
+    struct mask_table *tables[CACHE_MAX_MASKS + 1];
+    uint32_t n_tables;
+    uint32_t n_flows, max_flows;
+    uint32_t next_serial;
+    uint32_t sweep_table, sweep_slot;
+    struct megaflow *free;
+    struct slab *slabs;
+    uint64_t emc_hits, megaflow_hits, misses, stale;
+    uint64_t since_ranked;
+    struct emc_entry emc[CACHE_EMC_SIZE];
+};
+
+struct cache *cache_new(uint32_t max_flows);
+void cache_free(struct cache *c);
+
+/* Hash of a packet's whole key. */
+uint32_t key_hash(const union key_words *k);
+
+/* The megaflow for a key, or NULL. It may be stale: compare its generation. */
+struct megaflow *cache_lookup(struct cache *c, const union key_words *k, uint32_t hash);
+/* The same without the exact-match level. */
+struct megaflow *cache_lookup_masks(struct cache *c, const union key_words *k);
+
+/* Caches `program` (taken over) for the packets that agree with `k` in `wc`. `stale` is the out-of-date megaflow that the
+ * packet hit, or NULL. Beyond CACHE_MAX_MASKS masks the entry is for exactly this key. */
+void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[KEY_WORDS],
+                  uint64_t generation, struct program *program, struct megaflow *stale, uint64_t now);
+void cache_remove(struct cache *c, struct megaflow *m);
+void cache_clear(struct cache *c);
+/* Looks at the next `n` slots and removes what has idled for `idle` cycles: called often with a small n. */
+void cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n);
+
+#endif

@@ -1,0 +1,239 @@
+#include "flow/match.h"
+#include <errno.h>
+#include "base/bytes.h"
+#include "flow/openflow.h"
+
+#define BAD_MATCH(code, field, ...) fault_openflow(f, OFPET_BAD_MATCH, OFPBMC_##code, field, __VA_ARGS__)
+
+static uint16_t exact16(const struct match *m, size_t offset)
+{
+    return get16((const uint8_t *)&m->mask + offset) == 0xffff ? get16((const uint8_t *)&m->value + offset) : 0;
+}
+
+static int exact8(const struct match *m, size_t offset)
+{
+    return ((const uint8_t *)&m->mask)[offset] == 0xff ? ((const uint8_t *)&m->value)[offset] : -1;
+}
+
+bool match_has_prereq(const struct match *m, uint32_t prereq)
+{
+    uint16_t type = exact16(m, offsetof(struct key, eth_type));
+    int proto = exact8(m, offsetof(struct key, ip_proto));
+    bool ip = type == 0x0800 || type == 0x86dd;
+    int icmp = exact8(m, offsetof(struct key, icmp_type));
+    switch (prereq) {
+    case DP_PRE_NONE:
+        return true;
+    case DP_PRE_IN_PORT:
+        return m->mask.key.in_port == 0xffffffff;
+    case DP_PRE_VLAN:
+        return m->value.key.vlan_vid & m->mask.key.vlan_vid & htobe16(OFPVID_PRESENT);
+    case DP_PRE_IP:
+        return ip;
+    case DP_PRE_IPV4:
+        return type == 0x0800;
+    case DP_PRE_IPV6:
+        return type == 0x86dd;
+    case DP_PRE_ARP:
+        return type == 0x0806;
+    case DP_PRE_MPLS:
+        return type == 0x8847 || type == 0x8848;
+    case DP_PRE_PBB:
+        return type == 0x88e7;
+    case DP_PRE_TCP:
+        return ip && proto == 6;
+    case DP_PRE_UDP:
+        return ip && proto == 17;
+    case DP_PRE_SCTP:
+        return ip && proto == 132;
+    case DP_PRE_ICMPV4:
+        return type == 0x0800 && proto == 1;
+    case DP_PRE_ICMPV6:
+        return type == 0x86dd && proto == 58;
+    case DP_PRE_ND:
+        return type == 0x86dd && proto == 58 && (icmp == 135 || icmp == 136);
+    case DP_PRE_ND_SOL:
+        return type == 0x86dd && proto == 58 && icmp == 135;
+    case DP_PRE_ND_ADV:
+        return type == 0x86dd && proto == 58 && icmp == 136;
+    default:
+        return false;
+    }
+}
+
+/* Bits of the wire value that the field does not have (IPv6 flow label: 20 of 32) must be zero. */
+static bool spare_bits(int field, const uint8_t *v)
+{
+    unsigned spare = fields[field].bytes * 8u - fields[field].bits;
+    if (field == F_IPV6_FLABEL || field == F_MPLS_LABEL)
+        return get32(v) >> 20;
+    if (!spare)
+        return false;
+    if (spare >= 8)
+        return v[0] != 0;
+    return v[0] >> (8 - spare);
+}
+
+int oxm_parse(const uint8_t *data, size_t len, int *field, uint8_t value[16], uint8_t mask[16], bool *has_mask, fault *f)
+{
+    if (len < 4)
+        return BAD_MATCH(BAD_LEN, "oxm", "%zu bytes where an OXM header has 4", len);
+    uint16_t class = get16(data);
+    uint8_t number = data[2] >> 1, n = data[3];
+    *has_mask = data[2] & 1;
+    if (4u + n > len)
+        return BAD_MATCH(BAD_LEN, "oxm", "an OXM field of %u bytes in %zu", n, len - 4);
+    int id = field_by_oxm(class, number);
+    if (id < 0)
+        return BAD_MATCH(BAD_FIELD, "oxm", "unknown match field, class 0x%04x field %u", class, number);
+    *field = id;
+    const struct dp_field *d = &fields[id];
+    if (n != d->bytes * (*has_mask ? 2 : 1))
+        return BAD_MATCH(BAD_LEN, d->name, "%u bytes, not %u", n, d->bytes * (*has_mask ? 2 : 1));
+    memcpy(value, data + 4, d->bytes);
+    if (*has_mask)
+        memcpy(mask, data + 4 + d->bytes, d->bytes);
+    else
+        memset(mask, 0xff, d->bytes);
+    if (spare_bits(id, value))
+        return BAD_MATCH(BAD_VALUE, d->name, "value has more than %u bits", d->bits);
+    if (*has_mask && spare_bits(id, mask))
+        return BAD_MATCH(BAD_MASK, d->name, "mask has more than %u bits", d->bits);
+    return 4 + n;
+}
+
+static int match_add(struct match *m, int id, const uint8_t *value, uint8_t *mask, bool has_mask, fault *f)
+{
+    const struct dp_field *d = &fields[id];
+    if (has_mask) {
+        if (!d->maskable)
+            return BAD_MATCH(BAD_MASK, d->name, "can't be masked");
+        for (unsigned i = 0; i < d->bytes; i++)
+            if (value[i] & ~mask[i])
+                return BAD_MATCH(BAD_WILDCARDS, d->name, "value has bits outside its mask");
+    }
+    if (!match_has_prereq(m, d->prereq))
+        return BAD_MATCH(BAD_PREREQ, d->name, "what it requires is not matched before it");
+    if (id == F_VLAN_VID && !has_mask && get16(value) && !(get16(value) & OFPVID_PRESENT))
+        return BAD_MATCH(BAD_VALUE, d->name, "a VLAN id without OFPVID_PRESENT");
+    if (id == F_IPV6_FLABEL || id == F_MPLS_LABEL) {
+        if (!has_mask)
+            put32(mask, 0xfffff);
+    } else if (d->bits < d->bytes * 8 && !has_mask) {
+        unsigned spare = d->bytes * 8u - d->bits;
+        mask[0] = spare >= 8 ? 0 : 0xff >> spare;
+        if (spare >= 8)
+            mask[1] = 0xff >> (spare - 8);
+    }
+    field_store(&m->value, id, value);
+    field_store(&m->mask, id, mask);
+    if (id == F_TUN_IPV4_SRC || id == F_TUN_IPV4_DST) {
+        uint8_t *v = id == F_TUN_IPV4_SRC ? m->value.key.tun_src : m->value.key.tun_dst;
+        uint8_t *k = id == F_TUN_IPV4_SRC ? m->mask.key.tun_src : m->mask.key.tun_dst;
+        memset(v + 10, 0xff, 2);
+        memset(k, 0xff, 12);
+    }
+    return 0;
+}
+
+int match_parse(const uint8_t *data, size_t len, struct match *m, fault *f)
+{
+    memset(m, 0, sizeof *m);
+    if (len < 8)
+        return BAD_MATCH(BAD_LEN, "match", "%zu bytes where a match has at least 8", len);
+    uint16_t type = get16(data), length = get16(data + 2);
+    size_t padded = (length + 7u) / 8 * 8;
+    if (type != 1)
+        return BAD_MATCH(BAD_TYPE, "match", "type %u, not OFPMT_OXM", type);
+    if (length < 4 || padded > len)
+        return BAD_MATCH(BAD_LEN, "match", "length %u in %zu bytes", length, len);
+    uint64_t seen = 0;
+    for (size_t at = 4; at < length;) {
+        uint8_t value[16], mask[16];
+        bool has_mask;
+        int id, n = oxm_parse(data + at, length - at, &id, value, mask, &has_mask, f);
+        if (n < 0)
+            return n;
+        if (seen >> id & 1)
+            return BAD_MATCH(DUP_FIELD, fields[id].name, "given twice");
+        seen |= (uint64_t)1 << id;
+        int r = match_add(m, id, value, mask, has_mask, f);
+        if (r)
+            return r;
+        at += (size_t)n;
+    }
+    return (int)padded;
+}
+
+size_t oxm_put(uint8_t *out, int field, const void *value)
+{
+    put16(out, fields[field].oxm >> 16);
+    out[2] = fields[field].oxm >> 8 & 0xff;
+    out[3] = (uint8_t)fields[field].bytes;
+    memcpy(out + 4, value, fields[field].bytes);
+    return 4u + fields[field].bytes;
+}
+
+static bool is_tun4(const uint8_t *mask, const uint8_t *value)
+{
+    static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    for (int i = 0; i < 12; i++)
+        if (mask[i] != 0xff)
+            return false;
+    return !memcmp(value, prefix, 12);
+}
+
+/* Whether the bits of the key that this field shares with others are this field's, in this match. */
+static bool is_own(const struct match *m, int id)
+{
+    switch (id) {
+    case F_TUN_IPV4_SRC:
+        return is_tun4(m->mask.key.tun_src, m->value.key.tun_src);
+    case F_TUN_IPV4_DST:
+        return is_tun4(m->mask.key.tun_dst, m->value.key.tun_dst);
+    case F_TUN_IPV6_SRC:
+        return !is_tun4(m->mask.key.tun_src, m->value.key.tun_src);
+    case F_TUN_IPV6_DST:
+        return !is_tun4(m->mask.key.tun_dst, m->value.key.tun_dst);
+    default:
+        return match_has_prereq(m, fields[id].prereq);
+    }
+}
+
+int match_serialise(const struct match *m, uint8_t *out, size_t size)
+{
+    size_t at = 4;
+    if (size < 8)
+        return -ENOBUFS;
+    for (int id = 0; id < N_FIELDS; id++) {
+        uint8_t value[16], mask[16], full[16];
+        unsigned n = fields[id].bytes;
+        field_load(&m->mask, id, mask);
+        bool any = false;
+        for (unsigned i = 0; i < n; i++)
+            any |= mask[i];
+        if (!any || !is_own(m, id))
+            continue;
+        field_load(&m->value, id, value);
+        memset(full, 0xff, n);
+        if (id == F_IPV6_FLABEL || id == F_MPLS_LABEL)
+            put32(full, 0xfffff);
+        else if (fields[id].bits < n * 8)
+            full[0] = 0xff >> (n * 8 - fields[id].bits);
+        bool exact = !memcmp(mask, full, n);
+        if (at + 4 + n * 2 + 8 > size)
+            return -ENOBUFS;
+        at += oxm_put(out + at, id, value);
+        if (!exact) {
+            out[at - n - 2] |= 1;
+            out[at - n - 1] = (uint8_t)(n * 2);
+            memcpy(out + at, mask, n);
+            at += n;
+        }
+    }
+    put16(out, 1);
+    put16(out + 2, (uint16_t)at);
+    size_t padded = (at + 7) / 8 * 8;
+    memset(out + at, 0, padded - at);
+    return (int)padded;
+}

@@ -1,0 +1,56 @@
+/* What to do with a packet, decided: the straight-line program that a walk through the tables comes to. */
+#ifndef VSWITCH_PROGRAM_H
+#define VSWITCH_PROGRAM_H
+#include <stdint.h>
+
+struct rule;
+struct table;
+struct port;
+
+enum op_code {
+    OP_OUTPUT,                 /* port; not to where it came from */
+    OP_OUTPUT_IN_PORT,
+    OP_NORMAL,
+    OP_FLOOD,                  /* and OFPP_ALL */
+    OP_CONTROLLER,             /* arg: max_len; reason, table; cookie and metadata */
+    OP_SET_FIELD,              /* field, value */
+    OP_PUSH_VLAN,              /* arg: ethertype, here and below */
+    OP_POP_VLAN,
+    OP_PUSH_MPLS,
+    OP_POP_MPLS,
+    OP_PUSH_PBB,
+    OP_POP_PBB,
+    OP_SET_MPLS_TTL,           /* arg: TTL */
+    OP_DEC_MPLS_TTL,
+    OP_SET_NW_TTL,
+    OP_DEC_NW_TTL,
+    OP_COPY_TTL_OUT,
+    OP_COPY_TTL_IN,
+    OP_SET_QUEUE,              /* arg32: queue id */
+    OP_DROP                    /* arg: enum drop */
+};
+
+struct op {
+    uint8_t code;
+    uint8_t field;             /* enum field_id */
+    uint16_t arg;
+    uint8_t reason, table;
+    uint8_t pad[2];
+    union {
+        struct port *port;
+        uint8_t value[16];
+        struct {
+            uint64_t cookie, metadata;
+        };
+        uint32_t arg32;
+    };
+};
+
+struct program {
+    uint16_t n_ops, n_rules;
+    struct table *miss;        /* the table whose lookup found nothing, or NULL */
+    struct rule **rules;       /* that the packet matched, in order: they count it */
+    struct op ops[];           /* the rules lie behind them */
+};
+
+#endif

@@ -1,0 +1,51 @@
+/* A bridge's OpenFlow tables and the messages that change them (OpenFlow 1.3.5, 6.4). Main thread, but for lookups. */
+#ifndef VSWITCH_TABLE_H
+#define VSWITCH_TABLE_H
+#include "flow/bridge.h"
+#include "flow/rule.h"
+
+struct table_stats {           /* one worker's */
+    uint64_t misses;
+};
+
+struct table {
+    struct classifier cls;
+    struct bridge *bridge;
+    struct rule *rules;        /* newest first */
+    uint32_t n_rules;
+    uint8_t id;
+    uint64_t removed_packets;  /* of rules that are gone, so that matches never fall */
+    struct table_stats stats[];
+};
+
+/* What a flow-mod asks besides changing rules. */
+struct flow_mod_result {
+    uint32_t buffer_id;        /* OFP_NO_BUFFER, or the packet to send through the tables now */
+    uint32_t n_changed;        /* rules added, changed or removed */
+};
+
+/* Called for each rule removed by a timeout, and for each deleted rule with OFPFF_SEND_FLOW_REM. */
+typedef void (*rule_removed_fn)(struct bridge *b, const struct rule *r, uint8_t reason);
+
+/* Carries out the body of an OFPT_FLOW_MOD. 0, or a negative errno with a fault; then nothing has changed. */
+int flow_mod(struct bridge *b, const uint8_t *body, size_t len, struct flow_mod_result *result, fault *f);
+
+/* Removes every rule. */
+void table_clear(struct table *t);
+void table_free(struct table *t);
+
+/* Removes rules whose time has come. `now` in cycles. Returns when the next might be due, 0 = no timed rule. */
+void bridge_expire(struct bridge *b, uint64_t now);
+
+/* Multipart bodies, 7.3.5: the request's filter and the replies. */
+typedef int (*stats_sink)(void *context, const uint8_t *entry, size_t len);
+/* Calls `sink` with an ofp_flow_stats for each rule that the ofp_flow_stats_request body selects. 0 or a negative errno. */
+int flow_stats(struct bridge *b, const uint8_t *request, size_t len, uint64_t now, stats_sink sink, void *context, fault *f);
+/* Writes an ofp_aggregate_stats_reply (24 bytes). */
+int flow_aggregate(struct bridge *b, const uint8_t *request, size_t len, uint8_t reply[24], fault *f);
+/* Writes the table's ofp_table_stats (24 bytes). */
+void table_stats_put(struct bridge *b, uint8_t table_id, uint8_t out[24]);
+/* Writes the body of an OFPT_FLOW_REMOVED; returns its length. `out` has room for 40 + 1024 bytes. */
+size_t flow_removed_put(const struct rule *r, uint8_t reason, uint64_t now, uint8_t *out);
+
+#endif

@@ -1,0 +1,50 @@
+/* From tables to a program: one packet's walk through a bridge's OpenFlow tables (OpenFlow 1.3.5, 5.1 to 5.10).
+ *
+ * The walk notes every bit of the packet's key that a decision looked at. All packets of the bridge that agree with this one
+ * in those bits would have gone the same way, so the program may be cached under them (a megaflow). */
+#ifndef VSWITCH_TRANSLATE_H
+#define VSWITCH_TRANSLATE_H
+#include <stdio.h>
+#include "flow/fields.h"
+#include "flow/program.h"
+#include "path/worker.h"
+
+#define TRANSLATE_MAX_OPS 2048
+#define TRANSLATE_MAX_RULES OFPTT_MAX
+
+struct translation {
+    struct worker *worker;     /* NULL: only trace, carry nothing out */
+    struct wtenant *tenant;
+    struct bridge *bridge;
+    struct packet *packet;     /* NULL once something carried out on the way consumed it */
+    FILE *trace;               /* NULL, or where each step is told */
+
+    union key_words key;       /* as the actions so far have left it */
+    uint64_t known[KEY_WORDS]; /* bits of key that no longer depend on the packet as it arrived */
+    uint64_t wc[KEY_WORDS];    /* bits of the packet's own key that decisions looked at */
+    bool cacheable;
+    bool stale_key;            /* actions have changed the packet in ways that only parsing it again can tell */
+
+    unsigned n_ops, n_rules;
+    struct table *miss;
+    bool output;               /* some action sends the packet somewhere */
+    bool overflow;
+    struct op ops[TRANSLATE_MAX_OPS];
+    struct rule *rules[TRANSLATE_MAX_RULES];
+    const uint8_t *set[32];    /* the action set: one action a kind, in the order of 5.10 */
+    const uint8_t *set_fields[N_FIELDS];
+    uint8_t set_table;
+    uint64_t set_cookie, cookie;
+    uint8_t table_id;
+    bool in_miss;
+};
+
+void translation_init(struct translation *x, struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p);
+/* Walks the tables from table 0. The ops not yet carried out are in x->ops. */
+void translate(struct translation *x);
+/* Translates an action list (packet-out). */
+void translate_actions(struct translation *x, const uint8_t *actions, size_t len);
+/* A copy of the outcome, or NULL without memory. The caller frees it. */
+struct program *translation_program(const struct translation *x);
+
+#endif

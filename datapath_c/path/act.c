@@ -1,0 +1,98 @@
+#include "path/act.h"
+#include "base/bytes.h"
+#include "path/headers.h"
+#include "path/output.h"
+#include "path/packet_in.h"
+#include "path/slow_path.h"
+
+static enum drop change(struct packet *p, const struct op *op)
+{
+    switch (op->code) {
+    case OP_SET_FIELD:
+        return set_field(p, (enum field_id)op->field, op->value);
+    case OP_PUSH_VLAN:
+        return push_vlan(p, op->arg);
+    case OP_POP_VLAN:
+        return pop_vlan(p);
+    case OP_PUSH_MPLS:
+        return push_mpls(p, op->arg);
+    case OP_POP_MPLS:
+        return pop_mpls(p, op->arg);
+    case OP_PUSH_PBB:
+        return push_pbb(p, op->arg);
+    case OP_POP_PBB:
+        return pop_pbb(p);
+    case OP_SET_MPLS_TTL:
+        return set_mpls_ttl(p, (uint8_t)op->arg);
+    case OP_DEC_MPLS_TTL:
+        return dec_mpls_ttl(p);
+    case OP_SET_NW_TTL:
+        return set_nw_ttl(p, (uint8_t)op->arg);
+    case OP_DEC_NW_TTL:
+        return dec_nw_ttl(p);
+    case OP_COPY_TTL_OUT:
+        return copy_ttl_out(p);
+    default:
+        return copy_ttl_in(p);
+    }
+}
+
+struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct op *ops,
+                       unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        const struct op *op = &ops[i];
+        switch (op->code) {
+        case OP_OUTPUT:
+            if (op->port == p->rx_port)
+                t->account->drops[DROP_IN_PORT]++;
+            else
+                output_port(w, t, op->port, p);
+            break;
+        case OP_OUTPUT_IN_PORT:
+            if (p->rx_port)
+                output_port(w, t, p->rx_port, p);
+            else
+                t->account->drops[DROP_NO_PORT]++;
+            break;
+        case OP_NORMAL:
+            output_normal(w, t, b, p);
+            break;
+        case OP_FLOOD:
+            output_flood(w, t, b, p);
+            break;
+        case OP_CONTROLLER:
+            packet_in(w, t, b, p, op);
+            break;
+        case OP_SET_QUEUE:
+            p->queue_id = op->arg32;
+            break;
+        case OP_DROP:
+            t->account->drops[op->arg]++;
+            break;
+        default: {
+            if (!(p = packet_own(p))) {
+                t->account->drops[DROP_NO_BUFFER]++;
+                return NULL;
+            }
+            enum drop why = change(p, op);
+            if (why == N_DROPS)
+                break;
+            if (why == DROP_TTL)
+                packet_in_ttl(w, t, b, p);
+            t->account->drops[why]++;
+            packet_unref(p);
+            return NULL;
+        }
+        }
+    }
+    return p;
+}
+
+void act(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct program *program)
+{
+    count_rules(w, program->rules, program->n_rules, program->miss, 1, p->len);
+    if ((p = act_run(w, t, b, p, program->ops, program->n_ops)))
+        packet_unref(p);
+}
+/* Next: the ports' stages, which tx flushes. */

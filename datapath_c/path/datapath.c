@@ -1,0 +1,390 @@
+#include "path/datapath.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include "base/clock.h"
+#include "base/defer.h"
+#include "flow/cache.h"
+#include "flow/table.h"
+#include "path/worker.h"
+#include "path/workers_run.h"
+#include "tunnel/vtep.h"
+
+#define DEFAULT_SLICE_US 2
+#define DEFAULT_AGEING 300
+#define DEFAULT_MACS 8192
+#define DEFAULT_RULES 1000000
+
+struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int *error)
+{
+    struct datapath *dp = calloc(1, sizeof *dp);
+    *error = -ENOMEM;
+    if (!dp)
+        return NULL;
+    dp->n_workers = n_workers;
+    dp->threaded = threaded;
+    dp->poll = poll;
+    dp->slice = clock_from_us(DEFAULT_SLICE_US);
+    if (getrandom(&dp->incarnation, sizeof dp->incarnation, 0) != sizeof dp->incarnation)
+        dp->incarnation = clock_now();
+    if ((*error = shm_create(dp)) || (*error = mailbox_init(&dp->mail))) {
+        free(dp);
+        return NULL;
+    }
+    for (unsigned i = 0; i < n_workers; i++)
+        if (!(dp->workers[i] = worker_new(dp, i, error)))
+            return NULL;
+    for (unsigned i = 0; threaded && i < n_workers; i++)
+        if ((*error = worker_start(dp->workers[i])))
+            return NULL;
+    return dp;
+}
+
+static void close_port(struct datapath *dp, struct port *p, bool keep);
+
+void datapath_free(struct datapath *dp, bool keep)
+{
+    for (uint32_t i = 0; i < DP_MAX_PORTS; i++)
+        if (dp->ports[i])
+            close_port(dp, dp->ports[i], keep);
+    for (unsigned i = 0; dp->threaded && i < dp->n_workers; i++)
+        worker_stop(dp->workers[i]);
+    dp->threaded = false;
+    vtep_close(dp);
+    mailbox_drain(&dp->mail, dp);
+    for (uint32_t i = 0; i < DP_MAX_BRIDGES; i++)
+        if (dp->bridges[i])
+            bridge_free(dp->bridges[i]);
+    while (defer_pending())
+        defer_run();
+    for (unsigned i = 0; i < dp->n_workers; i++)
+        worker_free(dp->workers[i]);
+    for (uint32_t i = 0; i < DP_MAX_TENANTS; i++)
+        free(dp->tenants[i]);
+    mailbox_close(&dp->mail);
+    shm_destroy(dp);
+    free(dp);
+}
+
+int datapath_set_tenant(struct datapath *dp, const struct dp_tenant *conf, fault *f)
+{
+    if (conf->id == 0 || conf->id >= DP_MAX_TENANTS)
+        return fault_set(f, EINVAL, "id", "%u is not in 1..%u", conf->id, DP_MAX_TENANTS - 1);
+    if (conf->weight == 0 || conf->weight > 10000)
+        return fault_set(f, EINVAL, "weight", "%u is not in 1..10000", conf->weight);
+    struct tenant *t = dp->tenants[conf->id];
+    if (!t) {
+        if (!(t = calloc(1, sizeof *t)))
+            return fault_set(f, ENOMEM, "", "out of memory");
+        for (unsigned i = 0; i < dp->n_workers; i++)
+            memset(shm_account(dp, i, conf->id), 0, sizeof(struct dp_shm_account));
+    }
+    t->conf = *conf;
+    t->conf.name[DP_NAME_MAX - 1] = 0;
+    if (!t->conf.max_rules)
+        t->conf.max_rules = DEFAULT_RULES;
+    dp->tenants[conf->id] = t;
+    return 0;
+}
+
+/* The worker's part of a tenant goes. */
+static void forget_tenant(struct worker *w, void *arg)
+{
+    uint32_t id = *(uint32_t *)arg;
+    struct wtenant *t = w->tenants[id];
+    if (!t)
+        return;
+    wfq_sleep(&w->sched, &t->entity);
+    if (t->cache)
+        cache_free(t->cache);
+    free(t);
+    w->tenants[id] = NULL;
+}
+
+int datapath_remove_tenant(struct datapath *dp, uint32_t id, fault *f)
+{
+    struct tenant *t = id < DP_MAX_TENANTS ? dp->tenants[id] : NULL;
+    if (!t)
+        return fault_set(f, ENOENT, "tenant", "no tenant %u", id);
+    if (t->n_bridges)
+        return fault_set(f, EBUSY, "tenant", "owns %u bridges", t->n_bridges);
+    workers_run(dp, forget_tenant, &id);
+    dp->tenants[id] = NULL;
+    defer(free, t);
+    return 0;
+}
+
+struct bridge *datapath_bridge(struct datapath *dp, uint32_t id, fault *f)
+{
+    struct bridge *b = id < DP_MAX_BRIDGES ? dp->bridges[id] : NULL;
+    if (!b)
+        fault_set(f, ENOENT, "bridge", "no bridge %u", id);
+    return b;
+}
+
+struct port *datapath_port(struct datapath *dp, uint32_t bridge, uint32_t port_no, fault *f)
+{
+    struct bridge *b = datapath_bridge(dp, bridge, f);
+    if (!b)
+        return NULL;
+    struct port *p = bridge_port(b, port_no);
+    if (!p)
+        fault_openflow(f, OFPET_BAD_REQUEST, OFPBRC_BAD_PORT, "port", "bridge %s has no port %u", b->conf.name, port_no);
+    if (!p)
+        f->error = ENOENT;
+    return p;
+}
+
+int datapath_set_bridge(struct datapath *dp, const struct dp_bridge *in, fault *f)
+{
+    struct dp_bridge conf = *in;
+    if (conf.id == 0 || conf.id >= DP_MAX_BRIDGES)
+        return fault_set(f, EINVAL, "id", "%u is not in 1..%u", conf.id, DP_MAX_BRIDGES - 1);
+    if (conf.miss > DP_MISS_NORMAL)
+        return fault_set(f, EINVAL, "miss", "%u is not in 0..1", conf.miss);
+    if ((conf.config_flags & OFPC_FRAG_MASK) > OFPC_FRAG_DROP)
+        return fault_openflow(f, 10, 0, "config_flags", "fragments are not reassembled (0x%x)", conf.config_flags);
+    if (conf.mac_max > 1 << 20)
+        return fault_set(f, EINVAL, "mac_max", "%u is more than %u", conf.mac_max, 1 << 20);
+    struct tenant *t = conf.tenant < DP_MAX_TENANTS ? dp->tenants[conf.tenant] : NULL;
+    if (!t)
+        return fault_set(f, ENOENT, "tenant", "no tenant %u", conf.tenant);
+    conf.name[DP_NAME_MAX - 1] = 0;
+    conf.mac_ageing = conf.mac_ageing ? conf.mac_ageing : DEFAULT_AGEING;
+    conf.mac_max = conf.mac_max ? conf.mac_max : DEFAULT_MACS;
+    struct bridge *b = dp->bridges[conf.id];
+    if (b) {
+        if (b->tenant != t)
+            return fault_set(f, EINVAL, "tenant", "a bridge stays with its tenant");
+        if (b->conf.mac_max != conf.mac_max)
+            return fault_set(f, EINVAL, "mac_max", "can't change while the bridge is there");
+        b->conf = conf;
+        atomic_store_explicit(&b->miss, conf.miss, memory_order_release);
+        tenant_changed(t);
+        return 0;
+    }
+    if (!(b = bridge_new(dp, t, &conf)))
+        return fault_set(f, ENOMEM, "", "out of memory");
+    __atomic_store_n(&dp->bridges[conf.id], b, __ATOMIC_RELEASE);
+    return 0;
+}
+
+int datapath_remove_bridge(struct datapath *dp, uint32_t id, fault *f)
+{
+    struct bridge *b = datapath_bridge(dp, id, f);
+    if (!b)
+        return -ENOENT;
+    struct port_map *m;
+    while ((m = atomic_load(&b->ports)) && m->n)
+        close_port(dp, m->at[m->n - 1], false);
+    __atomic_store_n(&dp->bridges[id], NULL, __ATOMIC_RELEASE);
+    bridge_free(b);
+    defer_run();
+    return 0;
+}
+
+static const struct port_ops *ops_of(uint32_t kind)
+{
+    switch (kind) {
+    case DP_PORT_TAP:
+        return &tap_ops;
+    case DP_PORT_NETDEV:
+        return &netdev_ops;
+    case DP_PORT_VXLAN:
+        return &vxlan_ops;
+    case DP_PORT_PATCH:
+        return &patch_ops;
+    case DP_PORT_DUMMY:
+        return &dummy_ops;
+    default:
+        return NULL;
+    }
+}
+
+static uint32_t free_port_no(const struct bridge *b)
+{
+    struct port_map *m = atomic_load(&((struct bridge *)b)->ports);
+    uint32_t no = 1;
+    for (uint32_t i = 0; m && i < m->n && m->at[i]->port_no == no; i++)
+        no++;
+    return no;
+}
+
+static int free_slot(struct datapath *dp)
+{
+    for (uint32_t i = 0; i < DP_MAX_PORTS; i++)
+        if (!dp->ports[i])
+            return (int)i;
+    return -ENOSPC;
+}
+
+static void random_mac(uint8_t mac[6])
+{
+    if (getrandom(mac, 6, 0) != 6)
+        memset(mac, 0x5a, 6);
+    mac[0] = (mac[0] & 0xfc) | 2;
+}
+
+static void watch_queues(struct worker *w, void *arg)
+{
+    struct port *p = arg;
+    for (unsigned i = 0; i < p->n_queues; i++)
+        if (p->queues[i].worker == w->id)
+            worker_watch(w, &p->queues[i]);
+}
+
+static int check_port(struct datapath *dp, const struct dp_port *c, struct bridge *b, fault *f)
+{
+    if (!ops_of(c->kind))
+        return fault_set(f, EINVAL, "kind", "unknown kind %u", c->kind);
+    if (c->port_no > OFPP_MAX && c->port_no != OFPP_LOCAL)
+        return fault_set(f, EINVAL, "port_no", "0x%x is not in 1..0x%x", c->port_no, OFPP_MAX);
+    if (c->port_no && bridge_port(b, c->port_no))
+        return fault_set(f, EEXIST, "port_no", "bridge %s has a port %u", b->conf.name, c->port_no);
+    if (c->n_queues > PORT_MAX_QUEUES)
+        return fault_set(f, EINVAL, "queues", "%u is more than %u", c->n_queues, PORT_MAX_QUEUES);
+    if (c->kind == DP_PORT_PATCH) {
+        struct bridge *peer = datapath_bridge(dp, c->peer_bridge, f);
+        if (peer && peer->tenant != b->tenant)
+            return fault_set(f, EPERM, "peer_bridge", "belongs to another tenant");
+    }
+    return 0;
+}
+
+int datapath_add_port(struct datapath *dp, struct dp_port *conf, fault *f)
+{
+    struct bridge *b = datapath_bridge(dp, conf->bridge, f);
+    if (!b)
+        return -ENOENT;
+    int e = check_port(dp, conf, b, f);
+    if (e)
+        return e;
+    int slot = free_slot(dp);
+    if (slot < 0)
+        return fault_set(f, ENOSPC, "port", "all %u ports are in use", DP_MAX_PORTS);
+    struct port *p = calloc(1, sizeof *p + dp->n_workers * sizeof p->stages[0]);
+    if (!p)
+        return fault_set(f, ENOMEM, "", "out of memory");
+    static const uint8_t none[6];
+    conf->name[DP_NAME_MAX - 1] = 0;
+    conf->ifname[15] = 0;
+    if (!memcmp(conf->mac, none, 6))
+        random_mac(conf->mac);
+    if (!conf->port_no)
+        conf->port_no = free_port_no(b);
+    p->ops = ops_of(conf->kind);
+    p->bridge = b;
+    p->port_no = conf->port_no;
+    p->slot = conf->slot = (uint32_t)slot;
+    p->n_queues = 1;
+    p->opened = clock_now();
+    for (unsigned i = 0; i < PORT_MAX_QUEUES; i++)
+        p->queues[i] = (struct rxq){.port = p, .fd = -1, .worker = ((unsigned)slot + i) % dp->n_workers};
+    p->conf = *conf;
+    if ((e = p->ops->open(p, conf, f))) {
+        free(p);
+        return e;
+    }
+    p->conf = *conf;
+    atomic_store(&p->config, conf->config);
+    atomic_store(&p->state, p->ops->state ? p->ops->state(p) : OFPPS_LIVE);
+    for (unsigned i = 0; i < dp->n_workers; i++)
+        memset(shm_port(dp, i, p->slot), 0, sizeof(struct dp_shm_port));
+    dp->ports[slot] = p;
+    if (bridge_change_ports(b, p, NULL)) {
+        dp->ports[slot] = NULL;
+        p->ops->close(p, false);
+        free(p);
+        return fault_set(f, ENOMEM, "", "out of memory");
+    }
+    workers_run(dp, watch_queues, p);
+    datapath_port_conf(p, conf);
+    if (dp->port_status)
+        dp->port_status(b, p, DP_PORT_ADDED);
+    return 0;
+}
+
+static void unwatch_queues(struct worker *w, void *arg)
+{
+    struct port *p = arg;
+    for (unsigned i = 0; i < p->n_queues; i++)
+        if (p->queues[i].worker == w->id)
+            worker_unwatch(w, &p->queues[i]);
+}
+
+static void close_port(struct datapath *dp, struct port *p, bool keep)
+{
+    struct bridge *b = p->bridge;
+    if (dp->port_status && !keep)
+        dp->port_status(b, p, DP_PORT_DELETED);
+    bridge_change_ports(b, NULL, p);
+    vtep_forget_port(dp, p);
+    dp->ports[p->slot] = NULL;
+    mac_sweep(&b->macs, (uint32_t)(clock_now() / clock_hz), b->conf.mac_ageing, p->port_no);
+    /* After this no worker receives from it, and whoever was sending to it has finished. */
+    workers_run(dp, unwatch_queues, p);
+    p->ops->close(p, keep);
+    defer(free, p);
+}
+
+int datapath_remove_port(struct datapath *dp, uint32_t bridge, uint32_t port_no, fault *f)
+{
+    struct port *p = datapath_port(dp, bridge, port_no, f);
+    if (!p)
+        return -f->error;
+    close_port(dp, p, false);
+    return 0;
+}
+
+int datapath_modify_port(struct datapath *dp, uint32_t bridge, const struct dp_port_mod *m, fault *f)
+{
+    static const uint8_t none[6];
+    struct port *p = datapath_port(dp, bridge, m->port_no, f);
+    if (!p) {
+        f->of_type = OFPET_PORT_MOD_FAILED;
+        f->of_code = OFPPMFC_BAD_PORT;
+        return -f->error;
+    }
+    if (memcmp(m->mac, none, 6) && memcmp(m->mac, p->conf.mac, 6))
+        return fault_openflow(f, OFPET_PORT_MOD_FAILED, OFPPMFC_BAD_HW_ADDR, "hw_addr", "not the port's");
+    uint32_t all = OFPPC_PORT_DOWN | OFPPC_NO_RECV | OFPPC_NO_FWD | OFPPC_NO_PACKET_IN;
+    if (m->mask & ~all || m->config & ~all)
+        return fault_openflow(f, OFPET_PORT_MOD_FAILED, OFPPMFC_BAD_CONFIG, "config", "unknown bits");
+    p->conf.config = (p->conf.config & ~m->mask) | (m->config & m->mask);
+    if (atomic_exchange(&p->config, p->conf.config) != p->conf.config) {
+        tenant_changed(p->bridge->tenant);
+        if (dp->port_status)
+            dp->port_status(p->bridge, p, DP_PORT_MODIFIED);
+    }
+    return 0;
+}
+
+void datapath_port_conf(struct port *p, struct dp_port *conf)
+{
+    *conf = p->conf;
+    conf->config = atomic_load(&p->config);
+    conf->state = atomic_load(&p->state);
+    conf->slot = p->slot;
+}
+
+void datapath_tick(struct datapath *dp)
+{
+    uint64_t now = clock_now();
+    for (uint32_t i = 0; i < DP_MAX_BRIDGES; i++) {
+        struct bridge *b = dp->bridges[i];
+        if (!b)
+            continue;
+        bridge_expire(b, now);
+        mac_sweep(&b->macs, (uint32_t)(now / clock_hz), b->conf.mac_ageing, 0);
+    }
+    for (uint32_t i = 0; i < DP_MAX_PORTS; i++) {
+        struct port *p = dp->ports[i];
+        if (!p || !p->ops->state)
+            continue;
+        uint32_t state = p->ops->state(p);
+        if (atomic_exchange(&p->state, state) != state && dp->port_status)
+            dp->port_status(p->bridge, p, DP_PORT_MODIFIED);
+    }
+    defer_run();
+}

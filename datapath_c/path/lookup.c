@@ -1,0 +1,33 @@
+#include "path/lookup.h"
+
+#define DEFAULT_MEGAFLOWS 65536
+
+struct cache *lookup_cache(const struct worker *w, struct wtenant *t)
+{
+    if (w->dp->no_caches)
+        return NULL;
+    if (!t->cache)
+        t->cache = cache_new(t->tenant->conf.max_megaflows ? t->tenant->conf.max_megaflows : DEFAULT_MEGAFLOWS);
+    return t->cache;
+}
+
+void lookup(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n, struct megaflow **hits)
+{
+    struct cache *c = lookup_cache(w, t);
+    /* G1: pairs with tenant_changed (G0). These packets have been received, so they came before this moment. */
+    uint64_t generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
+    uint64_t emc = c ? c->emc_hits : 0, mega = c ? c->megaflow_hits : 0;
+    for (unsigned i = 0; i < n; i++) {
+        struct packet *p = packets[i];
+        p->hash = key_hash(&p->key);
+        struct megaflow *m = c ? cache_lookup(c, &p->key, p->hash) : NULL;
+        hits[i] = m && m->generation == generation ? m : NULL;
+        if (hits[i])
+            m->used = w->now;
+    }
+    if (c) {
+        t->account->emc_hits += c->emc_hits - emc;
+        t->account->megaflow_hits += c->megaflow_hits - mega;
+    }
+}
+/* Next: act() for a hit, slow_path() for a miss. */

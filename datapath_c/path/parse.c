@@ -1,0 +1,289 @@
+#include "path/parse.h"
+#include "base/bytes.h"
+
+#define ETH_P_VLAN 0x8100
+#define ETH_P_QINQ 0x88a8
+#define ETH_P_PBB 0x88e7
+#define OFPVID_PRESENT 0x1000
+
+/* Where the fields that a frame determines begin and end in struct key. */
+#define HEADER_START offsetof(struct key, eth_dst)
+#define HEADER_END offsetof(struct key, in_phy_port)
+
+static bool is_vlan(uint16_t type)
+{
+    return type == ETH_P_VLAN || type == ETH_P_QINQ;
+}
+
+static void parse_l4(struct packet *p, uint32_t at, uint8_t proto, bool v6)
+{
+    struct key *k = &p->key.key;
+    const uint8_t *d = p->data + at;
+    uint32_t left = p->len - at;
+    switch (proto) {
+    case 6:
+        if (left < 20)
+            return;
+        memcpy(&k->tp_src, d, 2);
+        memcpy(&k->tp_dst, d + 2, 2);
+        k->tcp_flags = htobe16(get16(d + 12) & 0xfff);
+        break;
+    case 17:
+        if (left < 8)
+            return;
+        memcpy(&k->tp_src, d, 2);
+        memcpy(&k->tp_dst, d + 2, 2);
+        break;
+    case 132:
+        if (left < 12)
+            return;
+        memcpy(&k->tp_src, d, 2);
+        memcpy(&k->tp_dst, d + 2, 2);
+        break;
+    case 1:
+        if (v6 || left < 4)
+            return;
+        k->icmp_type = d[0];
+        k->icmp_code = d[1];
+        break;
+    case 58:
+        if (!v6 || left < 4)
+            return;
+        k->icmp_type = d[0];
+        k->icmp_code = d[1];
+        if ((d[0] == 135 || d[0] == 136) && d[1] == 0 && left >= 24) {
+            memcpy(k->nd_target, d + 8, 16);
+            /* RFC 4861, 4.6: the option list; an option of length 0 ends it. */
+            for (uint32_t o = 24; o + 8 <= left && d[o + 1] && o + d[o + 1] * 8u <= left; o += d[o + 1] * 8u) {
+                if (d[o] == 1 && d[o + 1] == 1 && d[0] == 135)
+                    memcpy(k->arp_sha, d + o + 2, 6);
+                else if (d[o] == 2 && d[o + 1] == 1 && d[0] == 136)
+                    memcpy(k->arp_tha, d + o + 2, 6);
+            }
+        }
+        break;
+    default:
+        return;
+    }
+    p->l4 = (uint16_t)at;
+}
+
+static void parse_ipv4(struct packet *p, uint32_t at)
+{
+    struct key *k = &p->key.key;
+    const uint8_t *d = p->data + at;
+    if (p->len - at < 20)
+        return;
+    uint32_t header = (d[0] & 15) * 4u, total = get16(d + 2);
+    if (d[0] >> 4 != 4 || header < 20 || header > p->len - at ||
+        (!packet_is_gso(p) && (total < header || total > p->len - at))) {
+        p->malformed = 1;
+        return;
+    }
+    p->l3 = (uint16_t)at;
+    k->ip_dscp = d[1] >> 2;
+    k->ip_ecn = d[1] & 3;
+    k->ip_proto = d[9];
+    memcpy(k->ip_src, d + 12, 4);
+    memcpy(k->ip_dst, d + 16, 4);
+    uint16_t frag = get16(d + 6);
+    if (frag & 0x3fff)
+        k->ip_frag = frag & 0x1fff ? KEY_FRAG_ANY | KEY_FRAG_LATER : KEY_FRAG_ANY;
+    if (!(k->ip_frag & KEY_FRAG_LATER))
+        parse_l4(p, at + header, d[9], false);
+}
+
+/* OpenFlow 1.3.5, 7.2.3.8 */
+enum { EH_NONEXT = 1, EH_ESP = 2, EH_AUTH = 4, EH_DEST = 8, EH_FRAG = 16, EH_ROUTER = 32, EH_HOP = 64, EH_UNREP = 128,
+       EH_UNSEQ = 256 };
+
+/* Preferred order of RFC 2460, 4.1: hop-by-hop, destination (before routing), routing, fragment, AH, ESP, destination. */
+static uint16_t exthdr_note(uint16_t seen, uint16_t header, int *rank, uint8_t type)
+{
+    int r;
+    switch (type) {
+    case 0:
+        r = 1;
+        break;
+    case 60:
+        r = *rank < 2 ? 2 : 7;
+        break;
+    case 43:
+        r = 3;
+        break;
+    case 44:
+        r = 4;
+        break;
+    case 51:
+        r = 5;
+        break;
+    default:
+        r = 6;
+        break;
+    }
+    uint16_t flags = header;
+    if (seen & header && !(type == 60 && r == 7 && *rank < 7))
+        flags |= EH_UNREP;
+    if (r < *rank)
+        flags |= EH_UNSEQ;
+    if (r > *rank)
+        *rank = r;
+    return seen | flags;
+}
+
+#define MAX_EXTENSION_HEADERS 16
+
+static void parse_ipv6(struct packet *p, uint32_t at)
+{
+    struct key *k = &p->key.key;
+    const uint8_t *d = p->data + at;
+    if (p->len - at < 40)
+        return;
+    if (d[0] >> 4 != 6 || (!packet_is_gso(p) && get16(d + 4) > p->len - at - 40)) {
+        p->malformed = 1;
+        return;
+    }
+    p->l3 = (uint16_t)at;
+    uint32_t word = get32(d);
+    k->ip_dscp = word >> 22 & 63;
+    k->ip_ecn = word >> 20 & 3;
+    k->ipv6_flabel = htobe32(word & 0xfffff);
+    memcpy(k->ip_src, d + 8, 16);
+    memcpy(k->ip_dst, d + 24, 16);
+    uint8_t next = d[6];
+    uint32_t o = at + 40;
+    uint16_t seen = 0;
+    int rank = 0;
+    bool done = false;
+    for (int i = 0; i < MAX_EXTENSION_HEADERS && !done; i++) {
+        const uint8_t *h = p->data + o;
+        uint32_t left = p->len - o, length;
+        switch (next) {
+        case 0:
+        case 43:
+        case 60:
+            if (left < 8 || (length = h[1] * 8u + 8) > left)
+                goto out;
+            seen = exthdr_note(seen, next == 0 ? EH_HOP : next == 43 ? EH_ROUTER : EH_DEST, &rank, next);
+            break;
+        case 44:
+            if (left < 8)
+                goto out;
+            length = 8;
+            seen = exthdr_note(seen, EH_FRAG, &rank, next);
+            if (get16(h + 2) & 0xfff9)
+                k->ip_frag = get16(h + 2) & 0xfff8 ? KEY_FRAG_ANY | KEY_FRAG_LATER : KEY_FRAG_ANY;
+            break;
+        case 51:
+            if (left < 12 || (length = h[1] * 4u + 8) > left)
+                goto out;
+            seen = exthdr_note(seen, EH_AUTH, &rank, next);
+            break;
+        case 50:
+            seen = exthdr_note(seen, EH_ESP, &rank, next);
+            done = true;
+            continue;
+        case 59:
+            seen |= EH_NONEXT;
+            done = true;
+            continue;
+        default:
+            done = true;
+            continue;
+        }
+        next = h[0];
+        o += length;
+        if (k->ip_frag & KEY_FRAG_LATER)
+            done = true;
+    }
+out:
+    k->ip_proto = next;
+    k->ipv6_exthdr = htobe16(seen);
+    if (done && !(k->ip_frag & KEY_FRAG_LATER))
+        parse_l4(p, o, next, true);
+}
+
+static void parse_arp(struct packet *p, uint32_t at)
+{
+    struct key *k = &p->key.key;
+    const uint8_t *d = p->data + at;
+    if (p->len - at < 28 || get16(d) != 1 || get16(d + 2) != 0x0800 || d[4] != 6 || d[5] != 4)
+        return;
+    p->l3 = (uint16_t)at;
+    memcpy(&k->arp_op, d + 6, 2);
+    memcpy(k->arp_sha, d + 8, 6);
+    memcpy(k->ip_src, d + 14, 4);
+    memcpy(k->arp_tha, d + 18, 6);
+    memcpy(k->ip_dst, d + 24, 4);
+}
+
+void parse(struct packet *p)
+{
+    struct key *k = &p->key.key;
+    const uint8_t *d = p->data;
+    memset((char *)k + HEADER_START, 0, HEADER_END - HEADER_START);
+    k->vlan_inner = k->vlan_inner_present = 0;
+    p->l2_5 = p->l3 = p->l4 = OFFSET_NONE;
+    p->malformed = 0;
+    if (p->len < 14) {
+        p->malformed = 1;
+        return;
+    }
+    memcpy(k->eth_dst, d, 6);
+    memcpy(k->eth_src, d + 6, 6);
+    uint32_t at = 14;
+    uint16_t type = get16(d + 12);
+    if (is_vlan(type) && p->len >= at + 4) {
+        uint16_t tci = get16(d + at);
+        k->vlan_vid = htobe16((tci & 0xfff) | OFPVID_PRESENT);
+        k->vlan_pcp = tci >> 13;
+        type = get16(d + at + 2);
+        at += 4;
+        if (is_vlan(type) && p->len >= at + 4) {
+            k->vlan_inner = htobe16(get16(d + at));
+            k->vlan_inner_present = 1;
+            type = get16(d + at + 2);
+            at += 4;
+        }
+    }
+    if (type < 0x600) {
+        /* 802.3: the type is the length; SNAP carries the real one, anything else is OFP_DL_TYPE_NOT_ETH_TYPE. */
+        if (p->len - at >= 8 && !memcmp(d + at, "\xaa\xaa\x03\0\0\0", 6)) {
+            type = get16(d + at + 6);
+            at += 8;
+        } else {
+            type = 0x05ff;
+        }
+    }
+    k->eth_type = htobe16(type);
+    switch (type) {
+    case 0x0800:
+        parse_ipv4(p, at);
+        break;
+    case 0x86dd:
+        parse_ipv6(p, at);
+        break;
+    case 0x0806:
+        parse_arp(p, at);
+        break;
+    case 0x8847:
+    case 0x8848:
+        if (p->len - at >= 4) {
+            uint32_t label = get32(d + at);
+            k->mpls_label = htobe32(label >> 12);
+            k->mpls_tc = label >> 9 & 7;
+            k->mpls_bos = label >> 8 & 1;
+            p->l2_5 = (uint16_t)at;
+        }
+        break;
+    case ETH_P_PBB:
+        if (p->len - at >= 16) {
+            memcpy(k->pbb_isid, d + at + 1, 3);
+            k->pbb_uca = d[at] >> 3 & 1;
+            p->l2_5 = (uint16_t)at;
+        }
+        break;
+    default:
+        break;
+    }
+}

@@ -1,0 +1,82 @@
+#include "path/process.h"
+#include "path/act.h"
+#include "path/lookup.h"
+#include "path/parse.h"
+#include "path/slow_path.h"
+#include "path/tx.h"
+
+unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct port_io *io, struct packet **batch,
+                 unsigned n)
+{
+    uint32_t config = atomic_load_explicit(&port->config, memory_order_relaxed);
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < n; i++) {
+        struct packet *p = batch[i];
+        p->rx_port = port;
+        p->key.key.in_port = p->key.key.in_phy_port = htobe32(port->port_no);
+        p->key.key.bridge = port->bridge->conf.id;
+        bytes += p->len;
+    }
+    io->counters->rx_packets += n;
+    io->counters->rx_bytes += bytes;
+    t->account->rx_packets += n;
+    t->account->rx_bytes += bytes;
+    if (!(config & (OFPPC_PORT_DOWN | OFPPC_NO_RECV)))
+        return n;
+    t->account->drops[DROP_PORT_CONFIG] += n;
+    io->counters->rx_drops += n;
+    for (unsigned i = 0; i < n; i++)
+        packet_unref(batch[i]);
+    return 0;
+}
+
+/* parse -> lookup -> slow path and actions, in the order of arrival. Each stage's time is charged as a whole. */
+static void stages(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
+{
+    struct megaflow *hits[BATCH];
+    uint64_t *cycles = t->account->cycles;
+    worker_account(w, &cycles[DP_STAGE_PARSE]);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < n; i++) {
+        parse(packets[i]);
+        if (packets[i]->malformed && packets[i]->len < 14) {
+            t->account->drops[DROP_MALFORMED]++;
+            packet_unref(packets[i]);
+        } else {
+            packets[kept++] = packets[i];
+        }
+    }
+    worker_account(w, &cycles[DP_STAGE_LOOKUP]);
+    lookup(w, t, packets, kept, hits);
+    bool slow = false;
+    worker_account(w, &cycles[DP_STAGE_ACT]);
+    for (unsigned i = 0; i < kept; i++) {
+        struct bridge *b = packets[i]->rx_port->bridge;
+        if (hits[i] && !slow) {
+            act(w, t, b, packets[i], hits[i]->program);
+            continue;
+        }
+        /* Once a packet of the batch took the slow path, the cache may have changed under the later hits. */
+        slow = true;
+        worker_account(w, &cycles[DP_STAGE_SLOW]);
+        slow_path(w, t, packets[i]);
+        worker_account(w, &cycles[DP_STAGE_ACT]);
+    }
+}
+
+void worker_process(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
+{
+    stages(w, t, packets, n);
+    while (t->patched_first) {
+        struct packet *batch[BATCH];
+        for (n = 0; n < BATCH && t->patched_first; n++) {
+            batch[n] = t->patched_first;
+            t->patched_first = batch[n]->next;
+        }
+        if (!t->patched_first)
+            t->patched_last = NULL;
+        stages(w, t, batch, n);
+    }
+    worker_account(w, &t->account->cycles[DP_STAGE_TX]);
+    tx_flush(w, t);
+}

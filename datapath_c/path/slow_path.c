@@ -1,0 +1,62 @@
+#include "path/slow_path.h"
+#include <stdlib.h>
+#include "flow/table.h"
+#include "flow/translate.h"
+#include "path/act.h"
+#include "path/lookup.h"
+
+/* A walk during which the tables changed is walked again, so that a packet never sees half of a change; after so many times
+ * the tenant's controller is changing them faster than we look, and the last walk has to do. */
+#define MAX_WALKS 4
+
+void count_rules(struct worker *w, struct rule *const *rules, unsigned n, struct table *miss, uint64_t packets,
+                 uint64_t bytes)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct rule_stats *s = &rules[i]->stats[w->id];
+        __atomic_store_n(&s->packets, s->packets + packets, __ATOMIC_RELAXED);
+        __atomic_store_n(&s->bytes, s->bytes + bytes, __ATOMIC_RELAXED);
+        __atomic_store_n(&s->used, w->now, __ATOMIC_RELAXED);
+    }
+    if (miss)
+        miss->stats[w->id].misses += packets;
+}
+
+void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
+{
+    static __thread struct translation x;
+    struct cache *c = lookup_cache(w, t);
+    struct bridge *b = w->dp->bridges[p->key.key.bridge];
+    uint32_t len = p->len;
+    /* An earlier packet of the batch may have brought the answer. */
+    uint64_t generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
+    struct megaflow *m = c ? cache_lookup_masks(c, &p->key) : NULL;
+    if (m && m->generation == generation) {
+        m->used = w->now;
+        act(w, t, b, p, m->program);
+        return;
+    }
+    t->account->slow++;
+    if (c) {
+        c->misses++;
+        c->stale += m != NULL;
+    }
+    union key_words key = p->key;
+    for (int walk = 0; walk < MAX_WALKS; walk++) {
+        generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
+        translation_init(&x, w, t, b, p);
+        translate(&x);
+        if (!x.cacheable || atomic_load_explicit(&t->tenant->generation, memory_order_acquire) == generation)
+            break;
+    }
+    count_rules(w, x.rules, x.n_rules, x.miss, 1, len);
+    if (x.overflow)
+        t->account->drops[DROP_LOOP]++;
+    struct program *program = x.cacheable && !x.overflow && c ? translation_program(&x) : NULL;
+    if (program)
+        cache_insert(c, &key, p->hash, x.wc, generation, program, m, w->now);
+    if (!x.packet)
+        return;
+    if ((p = act_run(w, t, b, x.packet, x.ops, x.n_ops)))
+        packet_unref(p);
+}

@@ -1,0 +1,14 @@
+/* A packet that no cache knows walks through the tables. */
+#ifndef VSWITCH_SLOW_PATH_H
+#define VSWITCH_SLOW_PATH_H
+#include "flow/cache.h"
+#include "path/worker.h"
+
+/* Decides for a packet, caches the decision if others may share it, and carries it out. Takes over the reference. */
+void slow_path(struct worker *w, struct wtenant *t, struct packet *p);
+
+/* Counts a packet of `len` bytes on the rules that decided about it. */
+void count_rules(struct worker *w, struct rule *const *rules, unsigned n, struct table *miss, uint64_t packets,
+                 uint64_t bytes);
+
+#endif

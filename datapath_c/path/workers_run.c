@@ -1,0 +1,116 @@
+#include "path/workers_run.h"
+#include <semaphore.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+struct call {
+    struct letter letter;
+    void (*fn)(struct worker *, void *);
+    void *arg;
+    sem_t *done;
+};
+
+static void answer(struct letter *l, void *consumer)
+{
+    struct call *c = (struct call *)l;
+    c->fn(consumer, c->arg);
+    if (c->done)
+        sem_post(c->done);
+}
+
+void workers_run(struct datapath *dp, void (*fn)(struct worker *, void *), void *arg)
+{
+    struct call calls[DP_MAX_WORKERS];
+    sem_t done;
+    sem_init(&done, 0, 0);
+    for (unsigned i = 0; i < dp->n_workers; i++) {
+        calls[i] = (struct call){.letter.fn = answer, .fn = fn, .arg = arg, .done = &done};
+        worker_post(dp->workers[i], &calls[i].letter);
+    }
+    for (unsigned i = 0; i < dp->n_workers; i++)
+        while (sem_wait(&done))
+            ;
+    sem_destroy(&done);
+}
+
+void worker_watch(struct worker *w, struct rxq *q)
+{
+    q->registered = true;
+    if (q->fd < 0)
+        return;
+    struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.ptr = q};
+    epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, q->fd, &e);
+}
+
+void worker_unwatch(struct worker *w, struct rxq *q)
+{
+    q->registered = false;
+    if (q->fd >= 0)
+        epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, q->fd, NULL);
+    while (q->head) {
+        struct packet *p = q->head;
+        q->head = p->next;
+        packet_unref(p);
+    }
+    q->tail = NULL;
+    q->n = 0;
+    struct wtenant *t = w->tenants[q->port->bridge->tenant->conf.id];
+    if (!q->active || !t)
+        return;
+    q->active = false;
+    struct rxq *before = NULL;
+    for (struct rxq *at = t->first; at != q; at = at->next)
+        before = at;
+    if (before)
+        before->next = q->next;
+    else
+        t->first = q->next;
+    if (t->last == q)
+        t->last = before;
+    if (!t->first)
+        wfq_sleep(&w->sched, &t->entity);
+}
+
+/* ---- barrier: the same, without waiting ---- */
+
+struct barrier {
+    struct letter letter;
+    _Atomic unsigned left;
+    struct datapath *dp;
+    void (*done)(void *);
+    void *arg;
+    struct call calls[];
+};
+
+static void arrived(struct letter *l, void *consumer)
+{
+    struct barrier *b = (struct barrier *)l;
+    b->done(b->arg);
+    free(b);
+}
+
+static void pass(struct worker *w, void *arg)
+{
+    struct barrier *b = arg;
+    if (atomic_fetch_sub_explicit(&b->left, 1, memory_order_acq_rel) == 1) {
+        b->letter.fn = arrived;
+        mailbox_post(&b->dp->mail, &b->letter);
+    }
+}
+
+void datapath_barrier(struct datapath *dp, void (*done)(void *), void *arg)
+{
+    struct barrier *b = calloc(1, sizeof *b + dp->n_workers * sizeof b->calls[0]);
+    if (!b) {
+        done(arg);
+        return;
+    }
+    b->dp = dp;
+    b->done = done;
+    b->arg = arg;
+    atomic_init(&b->left, dp->n_workers);
+    for (unsigned i = 0; i < dp->n_workers; i++) {
+        b->calls[i] = (struct call){.letter.fn = answer, .fn = pass, .arg = b};
+        worker_post(dp->workers[i], &b->calls[i].letter);
+    }
+}

@@ -1,0 +1,13 @@
+/* Calls from the main thread that workers carry out between two turns. */
+#ifndef VSWITCH_WORKERS_RUN_H
+#define VSWITCH_WORKERS_RUN_H
+#include "path/worker.h"
+
+/* Calls fn(worker, arg) on every worker's thread and waits until all have returned. */
+void workers_run(struct datapath *dp, void (*fn)(struct worker *w, void *arg), void *arg);
+
+/* A worker begins, or ends, to look after a queue. Worker thread. */
+void worker_watch(struct worker *w, struct rxq *q);
+void worker_unwatch(struct worker *w, struct rxq *q);
+
+#endif

@@ -1,0 +1,103 @@
+/* A port: where packets come from and go to. Drivers know packets, not rules.
+ *
+ * The main thread opens and closes ports. A worker receives from the queues (struct rxq) that are its own; any worker may
+ * send to any port. A driver that has a file descriptor per queue makes it readable when there is something to receive; the
+ * others (dummy, vxlan) are fed by rxq_push on the queue's worker. */
+#ifndef VSWITCH_PORT_H
+#define VSWITCH_PORT_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include "base/fault.h"
+#include "base/packet.h"
+#include "path/drops.h"
+
+#define PORT_MAX_QUEUES 16
+#define PORT_STAGE 64
+#define RXQ_BACKLOG 1024
+
+struct port;
+struct bridge;
+
+/* What a driver needs of the worker that calls it. */
+struct port_io {
+    unsigned worker;
+    struct packet_pool *pool;
+    struct dp_shm_port *counters;   /* this port's row of this worker */
+    uint64_t *drops;                /* of the tenant, by enum drop */
+};
+
+struct rxq {
+    struct port *port;
+    int fd;                    /* -1: fed by rxq_push */
+    unsigned worker;           /* who polls it */
+    bool registered;           /* the worker knows it */
+    bool active;               /* in its tenant's list of queues that may have packets */
+    struct rxq *next;          /* in that list */
+    struct packet *head, *tail;/* pushed packets */
+    unsigned n;
+};
+
+struct port_ops {
+    const char *name;
+    /* Fills in what `conf` leaves open. 0 or a negative errno with a fault; the port is freed by the caller then. */
+    int (*open)(struct port *p, struct dp_port *conf, fault *f);
+    /* Workers no longer use the port. `keep`: the datapath ends but the device shall stay for its successor. */
+    void (*close)(struct port *p, bool keep);
+    /* At most `max` packets; each with one reference. */
+    unsigned (*rx)(struct rxq *q, struct port_io *io, struct packet **out, unsigned max);
+    /* Sends, or counts why not. Takes over one reference of each. */
+    void (*tx)(struct port *p, struct port_io *io, struct packet **packets, unsigned n);
+    /* Main thread, about once a second: current OFPPS_* state, and speed in conf. */
+    uint32_t (*state)(struct port *p);
+};
+
+extern const struct port_ops tap_ops, netdev_ops, vxlan_ops, patch_ops, dummy_ops;
+
+struct stage {                 /* packets of one worker on their way to the port */
+    struct port *next;         /* in the worker's list of ports to flush */
+    unsigned n;
+    struct packet *at[PORT_STAGE];
+};
+
+struct port {
+    uint32_t port_no;
+    uint32_t slot;
+    const struct port_ops *ops;
+    struct bridge *bridge;
+    struct dp_port conf;
+    _Atomic uint32_t config;   /* OFPPC_* */
+    _Atomic uint32_t state;    /* OFPPS_* */
+    uint32_t mtu;              /* bytes of IP, 0 = no limit */
+    bool takes_gso, takes_partial_csum;
+    uint64_t opened;           /* clock */
+    void *driver;
+    unsigned n_queues;
+    struct rxq queues[PORT_MAX_QUEUES];
+    struct stage stages[];     /* one a worker */
+};
+
+/* Puts a packet on a queue without a descriptor; false (and the reference stays the caller's) when it is full. Called on
+ * the queue's worker, which must then wake the queue. */
+static inline bool rxq_push(struct rxq *q, struct packet *p)
+{
+    if (q->n >= RXQ_BACKLOG)
+        return false;
+    p->next = NULL;
+    if (q->tail)
+        q->tail->next = p;
+    else
+        q->head = p;
+    q->tail = p;
+    q->n++;
+    return true;
+}
+
+/* rx of ports that are fed by rxq_push. */
+unsigned rxq_pop(struct rxq *q, struct port_io *io, struct packet **out, unsigned max);
+
+/* Splits a GSO packet into segments no longer than its gso_size asks, each with its headers and checksums complete, and
+ * completes the checksum of a packet that left it to the device. Appends to `out` at most `max` packets, whose number it
+ * returns; takes over the reference of `p`. What can't be had (no buffers) is counted in io->drops. */
+unsigned port_segment(struct packet *p, struct port_io *io, struct packet **out, unsigned max);
+
+#endif

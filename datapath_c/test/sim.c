@@ -1,0 +1,245 @@
+#include "test/sim.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/clock.h"
+#include "base/defer.h"
+#include "flow/cache.h"
+#include "flow/table.h"
+#include "path/worker.h"
+#include "port/dummy.h"
+
+struct note {
+    struct note *next;
+    uint32_t bridge;
+    size_t len;
+    uint8_t body[];
+};
+
+struct notes {
+    struct note *first, **last;
+};
+
+struct sim {
+    struct datapath *dp;
+    struct notes packet_ins, removed;
+};
+
+static void append(struct notes *n, uint32_t bridge, const uint8_t *body, size_t len)
+{
+    struct note *note = malloc(sizeof *note + len);
+    if (!note)
+        abort();
+    *note = (struct note){.bridge = bridge, .len = len};
+    memcpy(note->body, body, len);
+    *n->last = note;
+    n->last = &note->next;
+}
+
+static int take(struct notes *n, uint32_t *bridge, uint8_t *out, uint32_t size)
+{
+    struct note *note = n->first;
+    if (!note)
+        return 0;
+    if (note->len > size)
+        return -ENOBUFS;
+    int len = (int)note->len;
+    *bridge = note->bridge;
+    memcpy(out, note->body, note->len);
+    n->first = note->next;
+    if (!n->first)
+        n->last = &n->first;
+    free(note);
+    return len;
+}
+
+static void on_packet_in(struct bridge *b, const uint8_t *body, size_t len)
+{
+    append(&((struct sim *)b->dp->channel)->packet_ins, b->conf.id, body, len);
+}
+
+static void on_rule_removed(struct bridge *b, const struct rule *r, uint8_t reason)
+{
+    uint8_t body[40 + 1024];
+    size_t len = flow_removed_put(r, reason, clock_now(), body);
+    append(&((struct sim *)b->dp->channel)->removed, b->conf.id, body, len);
+}
+
+struct sim *sim_new(uint32_t n_workers)
+{
+    int error;
+    struct sim *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    clock_init(true);
+    s->packet_ins.last = &s->packet_ins.first;
+    s->removed.last = &s->removed.first;
+    s->dp = datapath_new(n_workers, false, false, &error);
+    if (!s->dp) {
+        free(s);
+        return NULL;
+    }
+    s->dp->channel = s;
+    s->dp->packet_in = on_packet_in;
+    s->dp->rule_removed = on_rule_removed;
+    return s;
+}
+
+void sim_free(struct sim *s)
+{
+    uint32_t bridge;
+    static uint8_t body[70000];
+    datapath_free(s->dp, false);
+    while (take(&s->packet_ins, &bridge, body, sizeof body) > 0)
+        ;
+    while (take(&s->removed, &bridge, body, sizeof body) > 0)
+        ;
+    free(s);
+}
+
+void sim_use_caches(struct sim *s, int on)
+{
+    s->dp->no_caches = !on;
+}
+
+void sim_warp(struct sim *s, uint64_t milliseconds)
+{
+    clock_warp(clock_from_ms(milliseconds));
+    for (unsigned i = 0; i < s->dp->n_workers; i++)
+        worker_step(s->dp->workers[i]);
+    datapath_tick(s->dp);
+}
+
+int sim_set_tenant(struct sim *s, const struct dp_tenant *t, struct dp_error *error)
+{
+    return datapath_set_tenant(s->dp, t, error);
+}
+
+int sim_remove_tenant(struct sim *s, uint32_t id, struct dp_error *error)
+{
+    return datapath_remove_tenant(s->dp, id, error);
+}
+
+int sim_set_bridge(struct sim *s, const struct dp_bridge *b, struct dp_error *error)
+{
+    return datapath_set_bridge(s->dp, b, error);
+}
+
+int sim_remove_bridge(struct sim *s, uint32_t id, struct dp_error *error)
+{
+    return datapath_remove_bridge(s->dp, id, error);
+}
+
+int sim_add_port(struct sim *s, struct dp_port *p, struct dp_error *error)
+{
+    return datapath_add_port(s->dp, p, error);
+}
+
+int sim_remove_port(struct sim *s, uint32_t bridge, uint32_t port_no, struct dp_error *error)
+{
+    return datapath_remove_port(s->dp, bridge, port_no, error);
+}
+
+int sim_modify_port(struct sim *s, uint32_t bridge, const struct dp_port_mod *m, struct dp_error *error)
+{
+    return datapath_modify_port(s->dp, bridge, m, error);
+}
+
+int sim_flow_mod(struct sim *s, uint32_t bridge, const uint8_t *body, uint32_t len, struct dp_error *error)
+{
+    struct bridge *b = datapath_bridge(s->dp, bridge, error);
+    struct flow_mod_result r;
+    if (!b)
+        return -ENOENT;
+    int e = flow_mod(b, body, len, &r, error);
+    if (!e && r.buffer_id != OFP_NO_BUFFER)
+        e = datapath_send_buffered(b, r.buffer_id, error);
+    return e;
+}
+
+int sim_packet_out(struct sim *s, uint32_t bridge, const uint8_t *body, uint32_t len, struct dp_error *error)
+{
+    struct bridge *b = datapath_bridge(s->dp, bridge, error);
+    return b ? datapath_packet_out(b, body, len, error) : -ENOENT;
+}
+
+struct out {
+    uint8_t *at;
+    uint32_t len, size;
+};
+
+static int put(void *context, const uint8_t *entry, size_t len)
+{
+    struct out *o = context;
+    if (o->len + len > o->size)
+        return -ENOBUFS;
+    memcpy(o->at + o->len, entry, len);
+    o->len += (uint32_t)len;
+    return 0;
+}
+
+int sim_flow_stats(struct sim *s, uint32_t bridge, const uint8_t *request, uint32_t len, uint8_t *out, uint32_t size,
+                   struct dp_error *error)
+{
+    struct bridge *b = datapath_bridge(s->dp, bridge, error);
+    struct out o = {out, 0, size};
+    if (!b)
+        return -ENOENT;
+    int e = flow_stats(b, request, len, clock_now(), put, &o, error);
+    return e ? e : (int)o.len;
+}
+
+int sim_inject(struct sim *s, uint32_t bridge, uint32_t port_no, const uint8_t *frame, uint32_t len, struct dp_error *error)
+{
+    struct port *p = datapath_port(s->dp, bridge, port_no, error);
+    return p ? datapath_inject(p, frame, len, NULL, error) : -ENOENT;
+}
+
+void sim_run(struct sim *s)
+{
+    bool any;
+    do {
+        any = false;
+        for (unsigned i = 0; i < s->dp->n_workers; i++)
+            any |= worker_step(s->dp->workers[i]);
+    } while (any);
+    mailbox_drain(&s->dp->mail, s->dp);
+    if (defer_pending() > 1000)
+        defer_run();
+}
+
+int sim_collect(struct sim *s, uint32_t bridge, uint32_t port_no, uint8_t *out, uint32_t size)
+{
+    struct dp_error error;
+    struct vnet_hdr vnet;
+    uint32_t len;
+    struct port *p = datapath_port(s->dp, bridge, port_no, &error);
+    if (!p || p->ops != &dummy_ops)
+        return -ENOENT;
+    return dummy_collect(p, out, size, &len, &vnet) ? (int)len : 0;
+}
+
+int sim_packet_in(struct sim *s, uint32_t *bridge, uint8_t *out, uint32_t size)
+{
+    return take(&s->packet_ins, bridge, out, size);
+}
+
+int sim_flow_removed(struct sim *s, uint32_t *bridge, uint8_t *out, uint32_t size)
+{
+    return take(&s->removed, bridge, out, size);
+}
+
+const void *sim_shm(struct sim *s)
+{
+    return s->dp->shm;
+}
+
+int sim_cache(struct sim *s, uint32_t tenant, struct dp_cache *out)
+{
+    const struct wtenant *t = tenant < DP_MAX_TENANTS ? s->dp->workers[0]->tenants[tenant] : NULL;
+    const struct cache *c = t ? t->cache : NULL;
+    if (!c)
+        return -ENOENT;
+    *out = (struct dp_cache){tenant, 0, c->n_flows, c->n_tables, c->emc_hits, c->megaflow_hits, c->misses, c->stale};
+    return 0;
+}

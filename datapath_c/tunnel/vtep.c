@@ -1,0 +1,330 @@
+#include "tunnel/vtep.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/bytes.h"
+#include "base/defer.h"
+#include "path/worker.h"
+#include "path/workers_run.h"
+#include "tunnel/vxlan.h"
+
+#define SOCKET_BUFFER (8 << 20)
+
+static const uint8_t unset[16];
+
+static bool is_set(const struct dp_addr *a)
+{
+    return memcmp(a->ip, unset, 16) != 0;
+}
+
+static void fill_address(struct sockaddr_storage *s, socklen_t *len, const struct dp_addr *a, int v6, uint16_t port, bool any)
+{
+    memset(s, 0, sizeof *s);
+    if (v6) {
+        struct sockaddr_in6 *in = (struct sockaddr_in6 *)s;
+        in->sin6_family = AF_INET6;
+        in->sin6_port = htobe16(port);
+        if (!any)
+            memcpy(&in->sin6_addr, a->ip, 16);
+        *len = sizeof *in;
+    } else {
+        struct sockaddr_in *in = (struct sockaddr_in *)s;
+        in->sin_family = AF_INET;
+        in->sin_port = htobe16(port);
+        memcpy(&in->sin_addr, a->ip + 12, 4);
+        *len = sizeof *in;
+    }
+}
+
+static int open_socket(const struct dp_addr *a, int v6, uint16_t port, bool any)
+{
+    int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int size = SOCKET_BUFFER, one = 1, fragment = IP_PMTUDISC_DONT;
+    struct sockaddr_storage s;
+    socklen_t len;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+    if (v6) {
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+        setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &fragment, sizeof fragment);
+    } else {
+        setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &fragment, sizeof fragment);
+    }
+    fill_address(&s, &len, a, v6, port, any);
+    if (bind(fd, (struct sockaddr *)&s, len)) {
+        int e = -errno;
+        close(fd);
+        return e;
+    }
+    return fd;
+}
+
+static void close_sockets(struct vtep *v)
+{
+    for (int v6 = 0; v6 < 2; v6++) {
+        if (v->receive[v6] >= 0)
+            close(v->receive[v6]);
+        for (int i = 0; i < VTEP_SENDERS; i++)
+            if (v->send[v6][i] >= 0)
+                close(v->send[v6][i]);
+    }
+}
+
+static void free_vtep(void *vtep)
+{
+    struct vtep *v = vtep;
+    close_sockets(v);
+    free(v);
+}
+
+static int open_family(struct vtep *v, int v6, fault *f)
+{
+    const struct dp_addr *a = v6 ? &v->conf.local6 : &v->conf.local4;
+    bool any = v6 && v->conf.any6;
+    if (!is_set(a) && !any)
+        return 0;
+    int fd = open_socket(a, v6, v->conf.port, any);
+    if (fd < 0)
+        return fault_set(f, -fd, v6 ? "local6" : "local4", "can't bind UDP port %u: %s", v->conf.port, strerror(-fd));
+    v->receive[v6] = fd;
+    for (int i = 0; i < VTEP_SENDERS; i++)
+        if ((v->send[v6][i] = open_socket(a, v6, 0, any)) < 0)
+            return fault_set(f, -v->send[v6][i], v6 ? "local6" : "local4", "can't open a socket to send from");
+    return 0;
+}
+
+static void watch(struct datapath *dp, struct vtep *v, int op)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = dp};
+    for (int v6 = 0; v6 < 2; v6++)
+        if (v->receive[v6] >= 0)
+            epoll_ctl(dp->workers[0]->epoll_fd, op, v->receive[v6], &e);
+}
+
+static void nothing(struct worker *w, void *arg)
+{
+}
+
+/* Stops receiving; when this returns no worker uses the sockets. */
+static void stop_receiving(struct datapath *dp, struct vtep *v)
+{
+    int fds[2] = {v->receive[0], v->receive[1]};
+    watch(dp, v, EPOLL_CTL_DEL);
+    v->receive[0] = v->receive[1] = -1;
+    workers_run(dp, nothing, NULL);
+    for (int v6 = 0; v6 < 2; v6++)
+        if (fds[v6] >= 0)
+            close(fds[v6]);
+}
+
+int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f)
+{
+    struct vtep *old = dp->vtep, *v = calloc(1, sizeof *v);
+    if (!v)
+        return fault_set(f, ENOMEM, "", "out of memory");
+    v->conf = *conf;
+    if (!v->conf.port)
+        v->conf.port = VTEP_PORT;
+    memset(v->receive, 0xff, sizeof v->receive);
+    memset(v->send, 0xff, sizeof v->send);
+    if (old && !memcmp(&old->conf, &v->conf, sizeof v->conf)) {
+        free(v);
+        return 0;
+    }
+    /* The same UDP port can't be bound twice: the old socket is closed first and opened again if the new one fails. */
+    if (old)
+        stop_receiving(dp, old);
+    int e = open_family(v, 0, f);
+    if (!e)
+        e = open_family(v, 1, f);
+    if (e) {
+        close_sockets(v);
+        free(v);
+        fault unused;
+        if (old && !open_family(old, 0, &unused) && !open_family(old, 1, &unused))
+            watch(dp, old, EPOLL_CTL_ADD);
+        return e;
+    }
+    atomic_init(&v->vnis, old ? atomic_load(&old->vnis) : NULL);
+    __atomic_store_n(&dp->vtep, v, __ATOMIC_RELEASE);
+    watch(dp, v, EPOLL_CTL_ADD);
+    if (old)
+        defer(free_vtep, old);
+    return 0;
+}
+
+void vtep_close(struct datapath *dp)
+{
+    if (!dp->vtep)
+        return;
+    free(atomic_load(&dp->vtep->vnis));
+    free_vtep(dp->vtep);
+    dp->vtep = NULL;
+}
+
+static struct port *find(const struct vtep *v, uint32_t vni)
+{
+    struct vni_map *m = atomic_load_explicit(&((struct vtep *)v)->vnis, memory_order_acquire);
+    uint32_t low = 0, high = m ? m->n : 0;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (m->at[mid].vni < vni)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return m && low < m->n && m->at[low].vni == vni ? m->at[low].port : NULL;
+}
+
+static int change_map(struct vtep *v, uint32_t vni, struct port *add, struct port *drop)
+{
+    struct vni_map *old = atomic_load(&v->vnis);
+    uint32_t n = old ? old->n : 0, i = 0;
+    struct vni_map *new = malloc(sizeof *new + (n + 1) * sizeof new->at[0]);
+    if (!new)
+        return -ENOMEM;
+    new->n = 0;
+    for (; i < n; i++) {
+        if (add && old->at[i].vni > vni) {
+            new->at[new->n].vni = vni;
+            new->at[new->n++].port = add;
+            add = NULL;
+        }
+        if (!drop || old->at[i].port != drop)
+            new->at[new->n++] = old->at[i];
+    }
+    if (add) {
+        new->at[new->n].vni = vni;
+        new->at[new->n++].port = add;
+    }
+    atomic_store_explicit(&v->vnis, new, memory_order_release);
+    if (old)
+        defer(free, old);
+    return 0;
+}
+
+/* There is always an end point to hang VNIs on, if only one without sockets. */
+static struct vtep *get_vtep(struct datapath *dp)
+{
+    if (dp->vtep)
+        return dp->vtep;
+    struct dp_vtep none = {0};
+    fault f;
+    return vtep_set(dp, &none, &f) ? NULL : dp->vtep;
+}
+
+int vtep_add_port(struct datapath *dp, uint32_t vni, struct port *p, fault *f)
+{
+    struct vtep *v = get_vtep(dp);
+    if (vni > 0xffffff)
+        return fault_set(f, EINVAL, "vni", "%u is not in 0..16777215", vni);
+    if (v && find(v, vni))
+        return fault_set(f, EEXIST, "vni", "VNI %u is in use", vni);
+    if (!v || change_map(v, vni, p, NULL))
+        return fault_set(f, ENOMEM, "", "out of memory");
+    return 0;
+}
+
+void vtep_forget_port(struct datapath *dp, struct port *p)
+{
+    if (dp->vtep && p->ops == &vxlan_ops)
+        change_map(dp->vtep, 0, NULL, p);
+}
+
+int vtep_socket(const struct vtep *v, int v6, uint32_t hash)
+{
+    return v ? v->send[v6][hash % VTEP_SENDERS] : -1;
+}
+
+static void map_address(const struct sockaddr_storage *s, uint8_t out[16])
+{
+    if (s->ss_family == AF_INET6) {
+        memcpy(out, &((const struct sockaddr_in6 *)s)->sin6_addr, 16);
+        return;
+    }
+    memset(out, 0, 10);
+    memset(out + 10, 0xff, 2);
+    memcpy(out + 12, &((const struct sockaddr_in *)s)->sin_addr, 4);
+}
+
+/* Outer header to VNI to port to its queue. Returns the tenant, or NULL when it is nobody's (the packet is gone then). */
+static struct wtenant *demultiplex(struct vtep *v, struct worker *w, struct packet *p, const struct sockaddr_storage *from, int v6)
+{
+    struct dp_shm_account *nobody = shm_account(w->dp, w->id, 0);
+    if (p->len < VXLAN_HEADER + 14 || !(p->data[0] & 0x08)) {
+        nobody->drops[DROP_BAD_TUNNEL]++;
+        packet_unref(p);
+        return NULL;
+    }
+    uint32_t vni = get32(p->data + 4) >> 8;
+    struct port *port = find(v, vni);
+    struct wtenant *t = port ? worker_tenant(w, port->bridge->tenant) : NULL;
+    if (!t || !port->queues[0].registered) {
+        nobody->drops[DROP_UNKNOWN_VNI]++;
+        packet_unref(p);
+        return NULL;
+    }
+    packet_pull(p, VXLAN_HEADER);
+    struct key *k = &p->key.key;
+    k->tunnel_id = htobe64(vni);
+    map_address(from, k->tun_src);
+    memcpy(k->tun_dst, (v6 ? &v->conf.local6 : &v->conf.local4)->ip, 16);
+    vxlan_learn(port, p, w->now_s);
+    if (rxq_push(&port->queues[0], p)) {
+        worker_wake(w, &port->queues[0]);
+    } else {
+        t->account->drops[DROP_TENANT_QUEUE]++;
+        shm_port(w->dp, w->id, port->slot)->rx_drops++;
+        packet_unref(p);
+    }
+    return t;
+}
+
+static unsigned receive_family(struct vtep *v, struct worker *w, int v6, struct wtenant **owners)
+{
+    struct mmsghdr m[BATCH];
+    struct iovec iov[BATCH];
+    struct sockaddr_storage from[BATCH];
+    struct packet *packets[BATCH];
+    unsigned room = 0;
+    for (; room < BATCH && (packets[room] = packet_alloc(&w->pool)); room++) {
+        iov[room] = (struct iovec){packets[room]->data, PACKET_MAX};
+        m[room] = (struct mmsghdr){.msg_hdr = {.msg_name = &from[room], .msg_namelen = sizeof from[room],
+                                               .msg_iov = &iov[room], .msg_iovlen = 1}};
+    }
+    int got = room ? recvmmsg(v->receive[v6], m, room, MSG_DONTWAIT, NULL) : 0;
+    unsigned n = got > 0 ? (unsigned)got : 0;
+    for (unsigned i = n; i < room; i++)
+        packet_unref(packets[i]);
+    for (unsigned i = 0; i < n; i++) {
+        packets[i]->len = m[i].msg_len;
+        owners[i] = demultiplex(v, w, packets[i], &from[i], v6);
+    }
+    return n;
+}
+
+void vtep_receive(struct vtep *v, struct worker *w)
+{
+    for (int v6 = 0; v6 < 2; v6++) {
+        if (v->receive[v6] < 0)
+            continue;
+        struct wtenant *owners[BATCH];
+        uint64_t *demux = &w->row->system[DP_SYS_DEMUX];
+        worker_account(w, demux);
+        uint64_t start = w->now;
+        unsigned n = receive_family(v, w, v6, owners);
+        worker_account(w, &w->row->system[DP_SYS_POLL]);
+        /* Each packet's share of the batch goes to the tenant it was for. */
+        uint64_t share = n ? (w->now - start) / n : 0;
+        for (unsigned i = 0; i < n; i++)
+            if (owners[i]) {
+                account_move(&w->clerk, demux, &owners[i]->account->cycles[DP_STAGE_TUNNEL], share);
+                owners[i]->extra += share;
+            }
+    }
+}

@@ -1,0 +1,43 @@
+/* The host's VXLAN tunnel end point (RFC 7348): one UDP port that all tenants' tunnels share.
+ *
+ * What arrives is told apart first and cheaply: outer header to VNI to port, then that port's bounded queue. The time this
+ * takes is charged to the tenants whose packets they are. Worker 0 receives; any worker sends. */
+#ifndef VSWITCH_VTEP_H
+#define VSWITCH_VTEP_H
+#include <netinet/in.h>
+#include "path/datapath.h"
+#include "port/port.h"
+
+#define VTEP_PORT 4789
+#define VTEP_SENDERS 8         /* sockets to send from: their ports are the flow entropy of RFC 7348, 5 */
+#define VXLAN_HEADER 8
+
+struct worker;
+
+struct vni_map {
+    uint32_t n;
+    struct {
+        uint32_t vni;
+        struct port *port;
+    } at[];                    /* by rising vni */
+};
+
+struct vtep {
+    struct dp_vtep conf;
+    int receive[2];            /* IPv4, IPv6; -1 = none */
+    int send[2][VTEP_SENDERS];
+    struct vni_map *_Atomic vnis;
+};
+
+/* Opens, or opens anew, the end point. On failure the old one stays. */
+int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f);
+void vtep_close(struct datapath *dp);
+/* A VNI belongs to a port from now on; EEXIST if it has one. */
+int vtep_add_port(struct datapath *dp, uint32_t vni, struct port *p, fault *f);
+void vtep_forget_port(struct datapath *dp, struct port *p);
+/* Receives a batch and queues it on its ports. Worker 0. */
+void vtep_receive(struct vtep *v, struct worker *w);
+/* The socket for a flow of `hash` to an IPv4 (v6 = 0) or IPv6 address, or -1. */
+int vtep_socket(const struct vtep *v, int v6, uint32_t hash);
+
+#endif

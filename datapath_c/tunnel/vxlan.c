@@ -1,0 +1,237 @@
+#include "tunnel/vxlan.h"
+#include <errno.h>
+#include <netinet/udp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/defer.h"
+#include "flow/bridge.h"
+#include "path/datapath.h"
+#include "tunnel/vtep.h"
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#define LEARNED_MAX 8192
+#define LEARNED_AGEING 300     /* seconds */
+#define SEGMENTS_MAX 128
+#define TRAIN_MAX 40           /* segments in one send: all of them stay under 64 KiB */
+#define TRAIN_BYTES 65000
+
+struct remotes {
+    uint32_t n;
+    struct dp_addr at[];
+};
+
+struct vxlan {
+    struct datapath *dp;
+    uint8_t header[VXLAN_HEADER];
+    bool learning;
+    struct remotes *_Atomic flood;
+    struct mac_table macs;     /* address to index of `seen`, plus 1 */
+    _Atomic uint32_t n_seen;
+    struct dp_addr seen[DP_MAX_REMOTES];
+};
+
+static int vxlan_open(struct port *p, struct dp_port *conf, fault *f)
+{
+    struct vxlan *x = calloc(1, sizeof *x);
+    if (!x)
+        return fault_set(f, ENOMEM, "", "out of memory");
+    x->dp = p->bridge->dp;
+    x->learning = conf->learning;
+    x->header[0] = 0x08;
+    put32(x->header + 4, conf->vni << 8);
+    mac_table_init(&x->macs, LEARNED_MAX);
+    p->driver = x;
+    p->queues[0].worker = 0;
+    int e = vtep_add_port(x->dp, conf->vni, p, f);
+    if (e) {
+        mac_table_destroy(&x->macs);
+        free(x);
+    }
+    return e;
+}
+
+static void vxlan_close(struct port *p, bool keep)
+{
+    struct vxlan *x = p->driver;
+    free(atomic_load(&x->flood));
+    mac_table_destroy(&x->macs);
+    free(x);
+}
+
+int vxlan_set_remotes(struct port *p, const struct dp_addr *addrs, uint32_t n, fault *f)
+{
+    struct vxlan *x = p->driver;
+    if (p->ops != &vxlan_ops)
+        return fault_set(f, EINVAL, "port", "port %u is not a vxlan port", p->port_no);
+    struct remotes *new = malloc(sizeof *new + n * sizeof new->at[0]), *old = atomic_load(&x->flood);
+    if (!new)
+        return fault_set(f, ENOMEM, "", "out of memory");
+    new->n = n;
+    memcpy(new->at, addrs, n * sizeof new->at[0]);
+    atomic_store_explicit(&x->flood, new, memory_order_release);
+    if (old)
+        defer(free, old);
+    return 0;
+}
+
+uint32_t vxlan_remotes(const struct port *p, struct dp_addr out[DP_MAX_REMOTES])
+{
+    const struct remotes *r = p->ops == &vxlan_ops ? atomic_load(&((struct vxlan *)p->driver)->flood) : NULL;
+    if (r)
+        memcpy(out, r->at, r->n * sizeof r->at[0]);
+    return r ? r->n : 0;
+}
+
+void vxlan_learn(struct port *p, const struct packet *packet, uint32_t now)
+{
+    struct vxlan *x = p->driver;
+    const uint8_t *src = packet->data + 6, *remote = packet->key.key.tun_src;
+    if (!x->learning || src[0] & 1)
+        return;
+    uint32_t n = atomic_load_explicit(&x->n_seen, memory_order_relaxed), i = 0;
+    while (i < n && memcmp(x->seen[i].ip, remote, 16))
+        i++;
+    if (i == n) {
+        if (n == DP_MAX_REMOTES)
+            return;
+        memcpy(x->seen[n].ip, remote, 16);
+        atomic_store_explicit(&x->n_seen, n + 1, memory_order_release);
+    }
+    mac_learn(&x->macs, src, 0, i + 1, now);
+}
+
+static socklen_t make_address(const struct dp_addr *a, uint16_t port, struct sockaddr_storage *s, int *v6)
+{
+    static const uint8_t v4_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    memset(s, 0, sizeof *s);
+    *v6 = memcmp(a->ip, v4_prefix, 12) != 0;
+    if (*v6) {
+        struct sockaddr_in6 *in = (struct sockaddr_in6 *)s;
+        in->sin6_family = AF_INET6;
+        in->sin6_port = htobe16(port);
+        memcpy(&in->sin6_addr, a->ip, 16);
+        return sizeof *in;
+    }
+    struct sockaddr_in *in = (struct sockaddr_in *)s;
+    in->sin_family = AF_INET;
+    in->sin_port = htobe16(port);
+    memcpy(&in->sin_addr, a->ip + 12, 4);
+    return sizeof *in;
+}
+
+/* Sends `n` frames of one flow, all as long as the first but for a shorter last, in one call (UDP GSO). */
+static int send_train(const struct vxlan *x, int fd, struct sockaddr_storage *to, socklen_t to_len, struct packet **s, unsigned n)
+{
+    struct iovec v[TRAIN_MAX * 2];
+    char control[CMSG_SPACE(sizeof(uint16_t))] = {0};
+    for (unsigned i = 0; i < n; i++) {
+        v[2 * i] = (struct iovec){(void *)x->header, VXLAN_HEADER};
+        v[2 * i + 1] = (struct iovec){s[i]->data, s[i]->len};
+    }
+    struct msghdr m = {.msg_name = to, .msg_namelen = to_len, .msg_iov = v, .msg_iovlen = 2 * n};
+    if (n > 1) {
+        m.msg_control = control;
+        m.msg_controllen = sizeof control;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = IPPROTO_UDP;
+        c->cmsg_type = UDP_SEGMENT;
+        c->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+        uint16_t size = (uint16_t)(s[0]->len + VXLAN_HEADER);
+        memcpy(CMSG_DATA(c), &size, sizeof size);
+    }
+    return sendmsg(fd, &m, MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+static void count(struct port_io *io, int e, struct packet **s, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (!e) {
+            io->counters->tx_packets++;
+            io->counters->tx_bytes += s[i]->len;
+        } else if (e == -EAGAIN || e == -ENOBUFS) {
+            io->counters->tx_drops++;
+            io->drops[DROP_TX_FULL]++;
+        } else {
+            io->counters->tx_errors++;
+            io->drops[e == -EMSGSIZE ? DROP_TOO_LONG : DROP_TX_ERROR]++;
+        }
+    }
+}
+
+static void send_to(struct port *p, struct port_io *io, const struct dp_addr *remote, struct packet **s, unsigned n)
+{
+    struct vxlan *x = p->driver;
+    struct vtep *v = __atomic_load_n(&x->dp->vtep, __ATOMIC_ACQUIRE);
+    struct sockaddr_storage to;
+    int v6;
+    socklen_t len = make_address(remote, v ? v->conf.port : VTEP_PORT, &to, &v6);
+    int fd = vtep_socket(v, v6, s[0]->hash);
+    if (fd < 0) {
+        io->drops[DROP_NO_REMOTE] += n;
+        return;
+    }
+    for (unsigned i = 0; i < n;) {
+        unsigned train = 1;
+        uint32_t bytes = s[i]->len + VXLAN_HEADER;
+        while (i + train < n && train < TRAIN_MAX && bytes + s[i + train]->len + VXLAN_HEADER < TRAIN_BYTES &&
+               s[i + train - 1]->len == s[i]->len && s[i + train]->len <= s[i]->len)
+            bytes += s[i + train++]->len + VXLAN_HEADER;
+        int e = send_train(x, fd, &to, len, s + i, train);
+        if (e && train > 1 && e != -EAGAIN) {
+            /* Longer than the underlay's MTU, say: one by one, so that the kernel may fragment them. */
+            for (unsigned j = 0; j < train; j++)
+                count(io, send_train(x, fd, &to, len, s + i + j, 1), s + i + j, 1);
+        } else {
+            count(io, e, s + i, train);
+        }
+        i += train;
+    }
+}
+
+static void send_frame(struct port *p, struct port_io *io, struct packet *packet)
+{
+    static const uint8_t unset[16];
+    struct vxlan *x = p->driver;
+    struct packet *s[SEGMENTS_MAX];
+    struct dp_addr one;
+    struct remotes *flood = atomic_load_explicit(&x->flood, memory_order_acquire);
+    uint32_t now = (uint32_t)(clock_now() / clock_hz), learned = 0;
+    bool direct = memcmp(packet->tun_dst, unset, 16) != 0;
+    if (packet->tun_id && be64toh(packet->tun_id) != p->conf.vni) {
+        io->drops[DROP_NO_REMOTE]++;   /* another bridge's VNI is not this tenant's to send to */
+        packet_unref(packet);
+        return;
+    }
+    if (direct) {
+        memcpy(one.ip, packet->tun_dst, 16);
+    } else if (!(packet->data[0] & 1) && (learned = mac_lookup(&x->macs, packet->data, 0, now, LEARNED_AGEING))) {
+        one = x->seen[learned - 1];
+    } else if (!flood || !flood->n) {
+        io->drops[DROP_NO_REMOTE]++;
+        packet_unref(packet);
+        return;
+    }
+    unsigned n = port_segment(packet, io, s, SEGMENTS_MAX);
+    if (!n)
+        return;
+    if (direct || learned)
+        send_to(p, io, &one, s, n);
+    else
+        for (uint32_t i = 0; i < flood->n; i++)
+            send_to(p, io, &flood->at[i], s, n);
+    for (unsigned i = 0; i < n; i++)
+        packet_unref(s[i]);
+}
+
+static void vxlan_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        send_frame(p, io, packets[i]);
+}
+
+const struct port_ops vxlan_ops = {.name = "vxlan", .open = vxlan_open, .close = vxlan_close, .rx = rxq_pop,
+                                   .tx = vxlan_tx};

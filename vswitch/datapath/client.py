@@ -1,0 +1,246 @@
+"""What the datapath can be asked for, one async method a command of the channel (datapath_c/channel/contract.h)."""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import mmap
+import os
+import struct
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from vswitch._datapath import lib
+from vswitch.datapath.channel import BODY_MAX, Channel
+from vswitch.datapath.records import (BridgeRecord, CacheStats, ErrorRecord, Hello, HelloReply, Mac, PortMod, PortRecord,
+                                      PortRef, R, Remotes, TenantRecord, Trace, VtepRecord, pack, size, unpack, unpack_all)
+from vswitch.datapath.refusals import refusal
+from vswitch.errors import UnavailableError
+
+_U32 = struct.Struct("=I")
+_REPLY = struct.Struct("=II")
+ALL_PORTS = 0xffffffff
+EVENT_PACKET_IN, EVENT_FLOW_REMOVED, EVENT_PORT_STATUS = (lib.DP_EV_PACKET_IN, lib.DP_EV_FLOW_REMOVED,
+                                                          lib.DP_EV_PORT_STATUS)
+
+
+def _batches(bodies: Sequence[bytes], room: int) -> list[tuple[int, int]]:
+    """(first, past the last) index of each run of bodies that fits into one message with their lengths."""
+    runs, first, used = [], 0, _U32.size
+    for i, body in enumerate(bodies):
+        need = _U32.size + len(body)
+        if i > first and used + need > room:
+            runs.append((first, i))
+            first, used = i, _U32.size
+        used += need
+    if first < len(bodies):
+        runs.append((first, len(bodies)))
+    return runs
+
+
+def _pack_batch(bodies: Sequence[bytes]) -> bytes:
+    parts = [_U32.pack(len(bodies))]
+    for body in bodies:
+        parts.append(_U32.pack(len(body)))
+        parts.append(body)
+    return b"".join(parts)
+
+
+def _unpack_batch(body: bytes) -> list[bytes]:
+    (n,) = _U32.unpack_from(body)
+    items, at = [], _U32.size
+    for _ in range(n):
+        (length,) = _U32.unpack_from(body, at)
+        at += _U32.size
+        items.append(body[at:at + length])
+        at += length
+    return items
+
+
+def _batch_errors(body: bytes) -> list[tuple[int, Exception]]:
+    _, n = _REPLY.unpack_from(body)
+    errors, at = [], _REPLY.size
+    for _ in range(n):
+        (index,) = _U32.unpack_from(body, at)
+        errors.append((index, refusal(unpack(ErrorRecord, body[at + _U32.size:]))))
+        at += _U32.size + size(ErrorRecord)
+    return errors
+
+
+def split_entries(body: bytes) -> list[bytes]:
+    """OpenFlow entries that start with their own 16-bit length (ofp_flow_stats), one after the other."""
+    entries, at = [], 0
+    while at + 2 <= len(body):
+        length = int.from_bytes(body[at:at + 2], "big")
+        if length < 2:
+            raise UnavailableError("the datapath sent an entry without a length")
+        entries.append(body[at:at + length])
+        at += length
+    return entries
+
+
+class Client:
+    """One connection to a datapath that said hello. Made by `Client.attach`."""
+
+    def __init__(self, channel: Channel, hello: HelloReply, counters: mmap.mmap | None):
+        self.channel = channel
+        self.hello = hello
+        self.counters = counters
+
+    @classmethod
+    async def attach(cls, path: str, on_event: Callable[[int, int, bytes], None] = lambda *_: None,
+                     on_lost: Callable[[str], None] = lambda _: None, *, control: bool = True,
+                     timeout: float = 5.0) -> Client:
+        """Connects and says hello. OSError when nobody listens; UnavailableError when the datapath speaks another version
+        of the contract, or does not answer in `timeout` seconds."""
+        channel = await Channel.connect(path, on_event, on_lost)
+        try:
+            role = lib.DP_ROLE_CONTROL if control else lib.DP_ROLE_OBSERVER
+            async with asyncio.timeout(timeout):
+                body = await channel.request(lib.DP_HELLO, body=pack(Hello(lib.DP_CONTRACT_VERSION, role)))
+        except TimeoutError:
+            channel.close("no answer to hello")
+            raise UnavailableError("the datapath does not answer") from None
+        except BaseException:
+            channel.close("hello failed")
+            raise
+        hello = unpack(HelloReply, body)
+        if hello.version != lib.DP_CONTRACT_VERSION:
+            channel.close("another version of the contract")
+            raise UnavailableError(f"the datapath speaks version {hello.version} of the channel, not "
+                                   f"{lib.DP_CONTRACT_VERSION}")
+        counters = None
+        if channel.received_fds:
+            counters = mmap.mmap(channel.received_fds[0], hello.shm_size, prot=mmap.PROT_READ)
+            for fd in channel.received_fds:
+                os.close(fd)
+            channel.received_fds.clear()
+        return cls(channel, hello, counters)
+
+    def close(self) -> None:
+        self.channel.close()
+        if self.counters is not None:
+            with contextlib.suppress(BufferError):
+                self.counters.close()
+
+    async def _list(self, cls: type[R], type_: int, object_: int = 0) -> list[R]:
+        return unpack_all(cls, await self.channel.request(type_, object_))
+
+    # -- tenants, bridges, ports
+    async def set_tenant(self, tenant: TenantRecord) -> None:
+        await self.channel.request(lib.DP_TENANT_SET, tenant.id, pack(tenant))
+
+    async def delete_tenant(self, tenant_id: int) -> None:
+        await self.channel.request(lib.DP_TENANT_DEL, tenant_id)
+
+    async def tenants(self) -> list[TenantRecord]:
+        return await self._list(TenantRecord, lib.DP_TENANT_LIST)
+
+    async def set_bridge(self, bridge: BridgeRecord) -> None:
+        await self.channel.request(lib.DP_BRIDGE_SET, bridge.id, pack(bridge))
+
+    async def delete_bridge(self, bridge: int) -> None:
+        await self.channel.request(lib.DP_BRIDGE_DEL, bridge)
+
+    async def bridges(self) -> list[BridgeRecord]:
+        return await self._list(BridgeRecord, lib.DP_BRIDGE_LIST)
+
+    async def add_port(self, port: PortRecord) -> PortRecord:
+        return unpack(PortRecord, await self.channel.request(lib.DP_PORT_ADD, port.bridge, pack(port)))
+
+    async def delete_port(self, bridge: int, port_no: int) -> None:
+        await self.channel.request(lib.DP_PORT_DEL, bridge, pack(PortRef(port_no)))
+
+    async def modify_port(self, bridge: int, change: PortMod) -> None:
+        await self.channel.request(lib.DP_PORT_MOD, bridge, pack(change))
+
+    async def ports(self, bridge: int = 0) -> list[PortRecord]:
+        return await self._list(PortRecord, lib.DP_PORT_LIST, bridge)
+
+    async def set_vtep(self, vtep: VtepRecord) -> None:
+        await self.channel.request(lib.DP_VTEP_SET, 0, pack(vtep))
+
+    async def vtep(self) -> VtepRecord:
+        return unpack(VtepRecord, await self.channel.request(lib.DP_VTEP_GET))
+
+    async def set_remotes(self, bridge: int, port_no: int, addresses: Sequence[bytes]) -> None:
+        body = pack(Remotes(port_no, len(addresses))) + b"".join(addresses)
+        await self.channel.request(lib.DP_REMOTES_SET, bridge, body)
+
+    async def remotes(self, bridge: int, port_no: int) -> list[bytes]:
+        body = await self.channel.request(lib.DP_REMOTES_GET, bridge, pack(PortRef(port_no)))
+        at = size(Remotes)
+        return [body[at + 16 * i:at + 16 * (i + 1)] for i in range(unpack(Remotes, body).n)]
+
+    # -- rules
+    async def write_flows(self, bridge: int, bodies: Sequence[bytes],
+                          applied: Callable[[list[bytes]], None] | None = None) -> list[Exception | None]:
+        """Carries out flow_mod bodies in order, in as few messages as they fit into; all are sent before the first answer is
+        waited for. `applied` is given the bodies that were carried out, at the moment the datapath's answer is read."""
+        outcome: list[Exception | None] = [None] * len(bodies)
+
+        def answered(first: int, last: int, body: bytes) -> None:
+            errors = dict(_batch_errors(body))
+            for index, error in errors.items():
+                outcome[first + index] = error
+            if applied is not None:
+                applied([bodies[i] for i in range(first, last) if i - first not in errors])
+
+        runs = _batches(bodies, BODY_MAX)
+        requests = [self.channel.request(lib.DP_FLOW_MOD, bridge, _pack_batch(bodies[first:last]),
+                                         on_reply=lambda body, f=first, e=last: answered(f, e, body))
+                    for first, last in runs]
+        for (first, last), result in zip(runs, await asyncio.gather(*requests, return_exceptions=True)):
+            if isinstance(result, Exception):
+                outcome[first:last] = [result] * (last - first)
+        return outcome
+
+    def dump_flows_now(self, bridge: int, request: bytes, on_part: Callable[[bytes], None],
+                       on_reply: Callable[[bytes], None]) -> asyncio.Future:
+        """A dump whose parts are handed over as they are read (see Channel.request)."""
+        return self.channel.request(lib.DP_FLOW_DUMP, bridge, request, on_part=on_part, on_reply=on_reply)
+
+    async def dump_flows(self, bridge: int, request: bytes) -> AsyncIterator[list[bytes]]:
+        """ofp_flow_stats entries, in batches as they come."""
+        parts: asyncio.Queue[bytes | None] = asyncio.Queue()
+        last = self.channel.request(lib.DP_FLOW_DUMP, bridge, request, on_part=parts.put_nowait)
+        last.add_done_callback(lambda _: parts.put_nowait(None))
+        while (part := await parts.get()) is not None:
+            yield split_entries(part)
+        if rest := await last:
+            yield split_entries(rest)
+
+    async def aggregate_flows(self, bridge: int, request: bytes) -> bytes:
+        return await self.channel.request(lib.DP_FLOW_AGGREGATE, bridge, request)
+
+    async def table_stats(self, bridge: int) -> bytes:
+        return await self.channel.request(lib.DP_TABLE_STATS, bridge)
+
+    async def port_stats(self, bridge: int, port_no: int = ALL_PORTS) -> bytes:
+        return await self.channel.request(lib.DP_PORT_STATS, bridge, pack(PortRef(port_no)))
+
+    def packet_out(self, bridge: int, body: bytes) -> asyncio.Future:
+        return self.channel.request(lib.DP_PACKET_OUT, bridge, body)
+
+    async def barrier(self, bridge: int) -> None:
+        await self.channel.request(lib.DP_BARRIER, bridge)
+
+    # -- seeing and testing
+    async def macs(self, bridge: int) -> list[Mac]:
+        return await self._list(Mac, lib.DP_MAC_LIST, bridge)
+
+    async def flush_macs(self, bridge: int) -> None:
+        await self.channel.request(lib.DP_MAC_FLUSH, bridge)
+
+    async def trace(self, bridge: int, in_port: int, frame: bytes) -> str:
+        return (await self.channel.request(lib.DP_TRACE, bridge, pack(Trace(in_port)) + frame)).decode()
+
+    async def inject(self, bridge: int, port_no: int, frame: bytes) -> None:
+        await self.channel.request(lib.DP_INJECT, bridge, pack(PortRef(port_no)) + frame)
+
+    async def collect(self, bridge: int, port_no: int) -> list[bytes]:
+        return _unpack_batch(await self.channel.request(lib.DP_COLLECT, bridge, pack(PortRef(port_no))))
+
+    async def cache_stats(self) -> list[CacheStats]:
+        return await self._list(CacheStats, lib.DP_CACHE_STATS)
+
+    async def shutdown(self) -> None:
+        await self.channel.request(lib.DP_SHUTDOWN)
