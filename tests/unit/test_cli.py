@@ -18,7 +18,9 @@ FRAME = "ffffffffffff0200000000010800" + "00" * 46
 @pytest.fixture
 def vswitch(server, capsys, monkeypatch):
     def run(*arguments, text=None, code=0):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((text or "").encode())))
+        stdin = io.BytesIO((text or "").encode())
+        stdin.name = "<stdin>"
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
         exit_code = 0
         try:
             main(["--server", server, *arguments])
