@@ -42,19 +42,19 @@ class SwitchDouble(Switch):
 
     def _check_tenant(self, tenant):
         if not 1 <= len(tenant.name) <= 63 or "/" in tenant.name:
-            raise InvalidError(f"{tenant.name!r} is no name", "name")
+            raise InvalidError(f"{tenant.name!r} is no name", "tenant.name")
         if not 1 <= tenant.weight <= 10000:
-            raise InvalidError(f"{tenant.weight} is out of range, 1..10000", "weight")
+            raise InvalidError(f"{tenant.weight} is out of range, 1..10000", "tenant.weight")
         if not 0 <= tenant.cpu_min <= 1:
-            raise InvalidError("out of range, 0..1", "cpu_min")
+            raise InvalidError("out of range, 0..1", "tenant.cpu_min")
         if sum(other.cpu_min for other in self.tenants() if other.name != tenant.name) + tenant.cpu_min > MAX_CPU:
-            raise QuotaError("more than the workers have", "cpu_min")
+            raise QuotaError("more than the workers have", "tenant.cpu_min")
 
     async def add_tenant(self, tenant):
         self._step("add_tenant")
         self._check_tenant(tenant)
         if tenant.name in self._tenants:
-            raise ExistsError(f"there is a tenant {tenant.name!r}", "name")
+            raise ExistsError(f"there is a tenant {tenant.name!r}", "tenant.name")
         used = {other.id for other in self.tenants()}
         tenant = replace(tenant, id=min(set(range(1, 4096)) - used))
         self._tenants[tenant.name] = tenant
@@ -70,7 +70,7 @@ class SwitchDouble(Switch):
     async def remove_tenant(self, name):
         self._step("remove_tenant")
         if any(bridge.tenant == name for bridge in self.bridges()):
-            raise BusyError(f"{name} owns bridges", "name")
+            raise BusyError(f"{name} owns bridges", "tenant.name")
         del self._tenants[name]
 
     # -- bridges
@@ -79,14 +79,14 @@ class SwitchDouble(Switch):
 
     def _check_bridge(self, bridge):
         if bridge.tenant not in self._tenants:
-            raise NotFoundError(f"there is no tenant {bridge.tenant!r}", "tenant")
+            raise NotFoundError(f"there is no tenant {bridge.tenant!r}", "bridge.tenant")
         if any(other.dpid == bridge.dpid and other.name != bridge.name for other in self.bridges()):
-            raise ExistsError("is another bridge's", "dpid")
+            raise ExistsError("is another bridge's", "bridge.dpid")
 
     async def add_bridge(self, bridge):
         self._step("add_bridge")
         if bridge.name in self._bridges:
-            raise ExistsError(f"there is a bridge {bridge.name!r}", "name")
+            raise ExistsError(f"there is a bridge {bridge.name!r}", "bridge.name")
         number = min(set(range(1, 1000)) - {other.id for other in self.bridges()})
         bridge = replace(bridge, id=number, dpid=bridge.dpid or number)
         self._check_bridge(bridge)
@@ -121,18 +121,18 @@ class SwitchDouble(Switch):
         for other in self.ports():
             if (other.bridge, other.name) != (port.bridge, port.name):
                 if port.vni is not None and other.vni == port.vni:
-                    raise ExistsError(f"{port.vni} is {other.bridge}/{other.name}'s", "vni")
+                    raise ExistsError(f"{port.vni} is {other.bridge}/{other.name}'s", "port.vni")
                 if other.bridge == port.bridge and other.port_no == port.port_no:
-                    raise ExistsError(f"{port.port_no} is {other.name}'s", "port_no")
+                    raise ExistsError(f"{port.port_no} is {other.name}'s", "port.port_no")
         if port.kind == "vxlan" and port.vni is None:
-            raise InvalidError("a vxlan port needs it", "vni")
+            raise InvalidError("a vxlan port needs it", "port.vni")
 
     async def add_port(self, port):
         self._step("add_port")
         if port.bridge not in self._bridges:
-            raise NotFoundError(f"there is no bridge {port.bridge!r}", "bridge")
+            raise NotFoundError(f"there is no bridge {port.bridge!r}", "port.bridge")
         if (port.bridge, port.name) in self._ports:
-            raise ExistsError(f"there is a port {port.name!r}", "name")
+            raise ExistsError(f"there is a port {port.name!r}", "port.name")
         number = port.port_no or min(set(range(1, 1000)) - {other.port_no for other in self.ports(port.bridge)})
         port = replace(port, port_no=number, mac=port.mac or f"02:00:00:00:00:{number & 0xff:02x}")
         self._check_port(port)

@@ -141,13 +141,13 @@ def test_events(server, vswitch):
 
 
 BAD = [
-    (["tenant", "add", "red"], "name: there is a tenant 'red'"),
+    (["tenant", "add", "red"], "tenant.name: "),
     (["tenant", "add", "x", "--weight", "0", "--cpu-min", "7"], "cpu_min"),
-    (["tenant", "del", "red"], "name: red owns bridges"),
-    (["bridge", "add", "b2", "--tenant", "nope"], "tenant: there is no tenant 'nope'"),
+    (["tenant", "del", "red"], "tenant.name: "),
+    (["bridge", "add", "b2", "--tenant", "nope"], "bridge.tenant: there is no tenant 'nope'"),
     (["port", "add", "br", "p9", "--kind", "patch", "--peer", "nope"], "peer: 'nope' is not BRIDGE/PORT"),
     (["port", "add", "br", "p9", "--kind", "dummy", "--number", "x"], "port_no: 'x' is no number"),
-    (["port", "show", "br", "nope"], "name: there is no port of br 'nope'"),
+    (["port", "show", "br", "nope"], "port.name: there is no port of br 'nope'"),
     (["flow", "add", "nope", "actions=drop"], "bridge: there is no bridge 'nope'"),
     (["flow", "add", "br", "ip"], "vswitch: actions: is missing"),
     (["flow", "add", "br", "ip,nw_dst=10.0.0.300,actions=drop"], "vswitch: nw_dst: '10.0.0.300' is not an IPv4 address"),

@@ -55,10 +55,8 @@ async def _located(config: Config, change: Change, step: Awaitable[None]) -> Non
     try:
         await step
     except VswitchError as error:
-        path = f"{change.path}.{error.field}" if change.path and error.field else change.path or change.object
-        line = config.lines.get(path) or config.lines.get(change.path, 1)
-        error.args = config_error(config.filename, line, path, error.reason).args
-        error.field = path
+        located = config.refusal(change.path, error)
+        error.args, error.field = located.args, located.field
         raise
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 import yaml
 
 from vswitch.config import schema
-from vswitch.errors import InvalidError
+from vswitch.errors import InvalidError, VswitchError
+from vswitch.model import check
 from vswitch.model.objects import Bridge, Port, Tenant, Vtep
+from vswitch.model.store import State
 from vswitch.openflow import flow_text
 from vswitch.openflow.flow_text_rule import Rule
 
@@ -40,6 +42,11 @@ class Config:
         while line is None and place and place not in self.lines:
             place = place.rpartition(".")[0]
         return config_error(self.filename, line or self.lines.get(place, 1), path, reason)
+
+    def refusal(self, path: str, error: VswitchError) -> InvalidError:
+        """What the model says of the object at `path`, where the file says so. "port.vni" is the key vni of the port."""
+        key = error.field.rpartition(".")[2]
+        return self.error(".".join(filter(None, (path, "" if key == "name" else key))), error.reason)
 
     def rules(self, bridge: str, port_numbers: dict[str, int]) -> list[tuple[FlowLine, Rule]]:
         """The bridge's rules, once its ports have their numbers."""
@@ -258,8 +265,29 @@ def _check_whole(config: Config) -> None:
             raise config.error(path, "the name is too long for a device's (15 characters): give ifname")
         if port.kind == "patch":
             _check_patch(config, port, path)
+    _check_with_model(config)
     for bridge in config.flows:
         _check_rules(config, bridge)
+
+
+def _check_with_model(config: Config) -> None:
+    """The switch's own checks, as if the file were applied to a switch that has nothing."""
+    state = State()
+    path = "vtep"
+    try:
+        check.vtep(config.vtep or Vtep())
+        for name, tenant in config.tenants.items():
+            path = f"tenants.{name}"
+            state.tenants[name] = check.new_tenant(state, tenant, None)
+        for name, bridge in config.bridges.items():
+            path = bridge_path(config, name)
+            state.bridges[name] = check.new_bridge(state, bridge, 0)
+        numbered_first = sorted(config.ports.items(), key=lambda item: not item[1].port_no)
+        for (bridge, name), port in numbered_first:
+            path = port_path(config, bridge, name)
+            state.ports[bridge, name] = check.new_port(state, port)
+    except VswitchError as error:
+        raise config.refusal(path, error) from None
 
 
 def _unique(config: Config, values, noun: str, form: str) -> None:

@@ -133,7 +133,7 @@ def _actions(items: list[tuple[str, str]], context: Context) -> list[Action]:
 
 
 def _is_port(name: str, ports: Resolver | None) -> bool:
-    return name[0].isdigit() or name.lower() in PORT_WORDS or bool(ports and ports(name.strip('"')) is not None)
+    return name[:1].isdigit() or name.lower() in PORT_WORDS or bool(ports and ports(name.strip('"')) is not None)
 
 
 def _needed(word: str, argument: str) -> str:
@@ -160,7 +160,7 @@ def _parse_output(word, argument, context, before):
 def _parse_controller(word, argument, context, before):
     max_len = OFPCML_NO_BUFFER
     for name, value in split(argument, word):
-        if not value and name.isalnum() and name[0].isdigit():
+        if not value and name[:1].isdigit():
             max_len = parse_number(name, 0xffff, word)
         elif name == "max_len":
             max_len = parse_number(_needed(name, value), 0xffff, name)

@@ -19,12 +19,12 @@ class BridgeService(bridge_pb2_grpc.BridgeServiceServicer):
         return bridge_message(await self.switch.add_bridge(bridge_object(required(request, "bridge"))))
 
     async def SetBridge(self, request, context):
-        bridge = find_bridge(self.switch, request.name, "name")
+        bridge = find_bridge(self.switch, request.name, "bridge.name")
         changes = present_fields(request, ("dpid", "mac_ageing", "mac_max"))
         if changes.get("dpid") == 0:
-            raise InvalidError("must be 1..2^64-1", "dpid")
+            raise InvalidError("must be 1..2^64-1", "bridge.dpid")
         if request.HasField("fail_mode"):
-            changes["fail_mode"] = enum_name(FAIL_MODES, request.fail_mode, "fail_mode")
+            changes["fail_mode"] = enum_name(FAIL_MODES, request.fail_mode, "bridge.fail_mode")
         if request.HasField("controllers"):
             changes["controllers"] = tuple(request.controllers.target)
         if request.HasField("listen"):
@@ -32,12 +32,12 @@ class BridgeService(bridge_pb2_grpc.BridgeServiceServicer):
         return bridge_message(await self.switch.change_bridge(replace(bridge, **changes)))
 
     async def DeleteBridge(self, request, context):
-        find_bridge(self.switch, request.name, "name")
+        find_bridge(self.switch, request.name, "bridge.name")
         await self.switch.remove_bridge(request.name)
         return bridge_pb2.DeleteBridgeResponse()
 
     async def GetBridge(self, request, context):
-        return bridge_message(find_bridge(self.switch, request.name, "name"))
+        return bridge_message(find_bridge(self.switch, request.name, "bridge.name"))
 
     async def ListBridges(self, request, context):
         if request.tenant:

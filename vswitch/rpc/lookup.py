@@ -15,7 +15,7 @@ def _named(objects, name: str, noun: str, field: str):
     raise NotFoundError(f"there is no {noun} {name!r}", field)
 
 
-def find_tenant(switch: Switch, name: str, field: str = "name") -> Tenant:
+def find_tenant(switch: Switch, name: str, field: str = "tenant.name") -> Tenant:
     return _named(switch.tenants(), name, "tenant", field)
 
 
@@ -23,6 +23,6 @@ def find_bridge(switch: Switch, name: str, field: str = "bridge") -> Bridge:
     return _named(switch.bridges(), name, "bridge", field)
 
 
-def find_port(switch: Switch, bridge: str, name: str, field: str = "name") -> Port:
+def find_port(switch: Switch, bridge: str, name: str, field: str = "port.name") -> Port:
     find_bridge(switch, bridge)
     return _named(switch.ports(bridge), name, f"port of {bridge}", field)

@@ -32,9 +32,9 @@ def enum_name(names: dict[int, str], number: int, field: str) -> str:
     return names[number]
 
 
-def _no_id(message) -> None:
+def _no_id(message, field: str) -> None:
     if message.id:
-        raise InvalidError("is given by the switch, must be 0", "id")
+        raise InvalidError("is given by the switch, must be 0", field)
 
 
 # -- tenants
@@ -45,7 +45,7 @@ def tenant_message(tenant: Tenant) -> tenant_pb2.Tenant:
 
 
 def tenant_object(message: tenant_pb2.Tenant) -> Tenant:
-    _no_id(message)
+    _no_id(message, "tenant.id")
     return Tenant(message.name, message.weight or Tenant.weight, message.cpu_min, message.cpu_max, message.max_rules,
                   message.max_megaflows)
 
@@ -59,10 +59,10 @@ def bridge_message(bridge: Bridge) -> bridge_pb2.Bridge:
 
 
 def bridge_object(message: bridge_pb2.Bridge) -> Bridge:
-    _no_id(message)
+    _no_id(message, "bridge.id")
     fail_mode = Bridge.fail_mode
     if message.fail_mode != bridge_pb2.FAIL_MODE_UNSPECIFIED:
-        fail_mode = enum_name(FAIL_MODES, message.fail_mode, "fail_mode")
+        fail_mode = enum_name(FAIL_MODES, message.fail_mode, "bridge.fail_mode")
     return Bridge(message.name, message.tenant, message.dpid, fail_mode, tuple(message.controllers), tuple(message.listen),
                   message.mac_ageing or Bridge.mac_ageing, message.mac_max or Bridge.mac_max)
 
@@ -82,7 +82,7 @@ def port_message(port: Port) -> port_pb2.Port:
 
 
 def port_object(message: port_pb2.Port) -> Port:
-    return Port(message.name, message.bridge, enum_name(PORT_KINDS, message.kind, "kind"), message.port_no, message.ifname,
+    return Port(message.name, message.bridge, enum_name(PORT_KINDS, message.kind, "port.kind"), message.port_no, message.ifname,
                 message.queues or Port.queues, message.mac, message.mtu,
                 message.vni if message.HasField("vni") else None, tuple(message.remotes),
                 message.learning if message.HasField("learning") else True, message.peer_bridge, message.peer_port,

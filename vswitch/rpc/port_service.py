@@ -37,7 +37,7 @@ class PortService(port_pb2_grpc.PortServiceServicer):
         for status in await self.switch.port_status(request.bridge):
             if status.port.name == request.name:
                 return port_status_message(status)
-        raise NotFoundError(f"the datapath has no port {request.name!r}", "name")
+        raise NotFoundError(f"the datapath has no port {request.name!r}", "port.name")
 
     async def ListPorts(self, request, context):
         if request.bridge:
