@@ -13,10 +13,12 @@ from vswitch.datapath.channel import BODY_MAX, Channel
 from vswitch.datapath.records import (BridgeRecord, CacheStats, ErrorRecord, Hello, HelloReply, Mac, PortMod, PortRecord,
                                       PortRef, R, Remotes, TenantRecord, Trace, VtepRecord, pack, size, unpack, unpack_all)
 from vswitch.datapath.refusals import refusal
-from vswitch.errors import UnavailableError
+from vswitch.errors import OpenFlowError, UnavailableError
 
 _U32 = struct.Struct("=I")
 _REPLY = struct.Struct("=II")
+_BATCH_MAX = 256            # items a batch: the datapath names at most so many that it refused
+_BUFFER_ERRORS = {(1, 7), (1, 8)}   # OFPBRC_BUFFER_EMPTY, _UNKNOWN: the rule is in force, its packet was not to be had
 ALL_PORTS = 0xffffffff
 EVENT_PACKET_IN, EVENT_FLOW_REMOVED, EVENT_PORT_STATUS = (lib.DP_EV_PACKET_IN, lib.DP_EV_FLOW_REMOVED,
                                                           lib.DP_EV_PORT_STATUS)
@@ -27,7 +29,7 @@ def _batches(bodies: Sequence[bytes], room: int) -> list[tuple[int, int]]:
     runs, first, used = [], 0, _U32.size
     for i, body in enumerate(bodies):
         need = _U32.size + len(body)
-        if i > first and used + need > room:
+        if i > first and (used + need > room or i - first == _BATCH_MAX):
             runs.append((first, i))
             first, used = i, _U32.size
         used += need
@@ -65,6 +67,10 @@ def _batch_errors(body: bytes) -> list[tuple[int, Exception]]:
     return errors
 
 
+def _in_force(error: Exception) -> bool:
+    return isinstance(error, OpenFlowError) and (error.of_type, error.of_code) in _BUFFER_ERRORS
+
+
 def split_entries(body: bytes) -> list[bytes]:
     """OpenFlow entries that start with their own 16-bit length (ofp_flow_stats), one after the other."""
     entries, at = [], 0
@@ -75,6 +81,11 @@ def split_entries(body: bytes) -> list[bytes]:
         entries.append(body[at:at + length])
         at += length
     return entries
+
+
+def split_fixed(body: bytes, length: int) -> list[bytes]:
+    """Entries of one length, one after the other."""
+    return [body[at:at + length] for at in range(0, len(body), length)]
 
 
 class Client:
@@ -182,7 +193,7 @@ class Client:
             for index, error in errors.items():
                 outcome[first + index] = error
             if applied is not None:
-                applied([bodies[i] for i in range(first, last) if i - first not in errors])
+                applied([bodies[i] for i in range(first, last) if i - first not in errors or _in_force(errors[i - first])])
 
         runs = _batches(bodies, BODY_MAX)
         requests = [self.channel.request(lib.DP_FLOW_MOD, bridge, _pack_batch(bodies[first:last]),

@@ -381,6 +381,12 @@ class Switch:
     async def packet_out(self, bridge: str, body: bytes) -> None:
         await self._client().packet_out(self.bridge(bridge).id, body)
 
+    async def packet_outs(self, bridge: str, bodies: Sequence[bytes]) -> list[Exception | None]:
+        """Several in order, all sent before the first answer is waited for; one entry a body, None where it went out."""
+        client, bridge_id = self._client(), self.bridge(bridge).id
+        sent = [client.packet_out(bridge_id, body) for body in bodies]
+        return [r if isinstance(r, Exception) else None for r in await asyncio.gather(*sent, return_exceptions=True)]
+
     async def barrier(self, bridge: str) -> None:
         await self._client().barrier(self.bridge(bridge).id)
 

@@ -1,0 +1,119 @@
+"""vswitchd: the control plane. Wiring only: configuration to datapath to services."""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import pwd
+import signal
+import sys
+from pathlib import Path
+
+from vswitch.daemon.logs import set_up_logging
+from vswitch.datapath.launcher import Command, DirectLauncher, Launcher, find_executable, fork_privileged
+from vswitch.errors import VswitchError
+
+log = logging.getLogger("vswitchd")
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="vswitchd", description="The switch's control plane: desired state, OpenFlow, gRPC."
+                                     " Starts vswitch-datapath, or attaches to the one that runs.")
+    parser.add_argument("--state", metavar="DIR", default="/var/lib/vswitch", help="durable state (default %(default)s)")
+    parser.add_argument("--run", metavar="DIR", default="/run/vswitch", help="sockets (default %(default)s)")
+    parser.add_argument("--workers", metavar="N", type=int, default=0,
+                        help="worker threads of a datapath that is started; 0 = its default")
+    parser.add_argument("--poll", action="store_true", help="workers never sleep, for cores of their own")
+    parser.add_argument("--user", metavar="NAME", help="drop root; a small process keeps it to start the datapath")
+    parser.add_argument("--config", metavar="FILE", help="apply this configuration at the start")
+    parser.add_argument("--api", metavar="ADDRESS", action="append",
+                        help="gRPC address, may be repeated (default unix:RUN/api.sock)")
+    parser.add_argument("--datapath", metavar="PATH", default="", help="the executable vswitch-datapath")
+    parser.add_argument("--stop-datapath", action="store_true", help="end the datapath when vswitchd is ended")
+    parser.add_argument("--log-level", metavar="LEVEL", default="info", choices=("debug", "info", "warning", "error"))
+    arguments = parser.parse_args(argv)
+    if not 0 <= arguments.workers <= 64:
+        parser.error("--workers must be between 0 and 64")
+    if arguments.user is not None:
+        if os.geteuid() != 0:
+            parser.error("--user needs root")
+        try:
+            pwd.getpwnam(arguments.user)
+        except KeyError:
+            parser.error(f"--user: there is no user {arguments.user}")
+    return arguments
+
+
+def _launcher(arguments: argparse.Namespace, socket_path: Path) -> Launcher:
+    command = Command(find_executable(arguments.datapath), str(socket_path), str(Path(arguments.state) / "datapath.log"),
+                      arguments.workers, arguments.poll)
+    return fork_privileged(command, arguments.user) if arguments.user else DirectLauncher(command)
+
+
+async def _run(arguments: argparse.Namespace, launcher: Launcher, socket_path: Path) -> None:
+    from vswitch.model.switch import Switch
+    from vswitch.openflow.service import OpenFlowService
+
+    ending = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ending.set)
+    switch = Switch(arguments.state, str(socket_path), launcher)
+    api = openflow = None
+    start = asyncio.create_task(_start(switch, arguments))
+    try:
+        openflow = OpenFlowService(switch, arguments.run)
+        api = await _serve_api(switch, arguments.api or [f"unix:{Path(arguments.run).absolute()}/api.sock"])
+        log.info("vswitchd runs", extra={"pid": os.getpid()})
+        await ending.wait()
+        log.info("vswitchd ends", extra={"datapath": "ends too" if arguments.stop_datapath else "runs on"})
+    finally:
+        start.cancel()
+        if api is not None:
+            await api.stop()
+        if openflow is not None:
+            await openflow.stop()
+        await switch.stop(datapath_too=arguments.stop_datapath)
+
+
+async def _start(switch, arguments: argparse.Namespace) -> None:
+    try:
+        await switch.start()
+        if arguments.config:
+            from vswitch.config.apply import apply_file
+            await apply_file(switch, arguments.config)
+            log.info("configuration applied", extra={"file": arguments.config})
+    except VswitchError as e:
+        log.error("start-up is not complete", extra={"reason": str(e)})
+    except Exception:
+        log.exception("start-up is not complete")
+
+
+async def _serve_api(switch, addresses: list[str]):
+    try:
+        from vswitch.rpc.server import serve
+    except ImportError as e:
+        log.error("no gRPC API", extra={"reason": str(e)})
+        return None
+    return await serve(switch, addresses)
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _arguments(argv)
+    set_up_logging(arguments.log_level)
+    socket_path = (Path(arguments.run) / "datapath.sock").absolute()
+    try:
+        for directory in (arguments.state, arguments.run):
+            os.makedirs(directory, mode=0o755, exist_ok=True)
+        launcher = _launcher(arguments, socket_path)
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_run(arguments, launcher, socket_path))
+    except (VswitchError, OSError) as e:
+        log.error("vswitchd can't run", extra={"reason": str(e)})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

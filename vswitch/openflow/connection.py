@@ -1,0 +1,135 @@
+"""One OpenFlow connection's bytes: framing, hello, keepalive, and a write queue that a slow reader can't make grow.
+
+What to do with a message is the session's (session.py).
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from vswitch.errors import OpenFlowError
+from vswitch.openflow.codec import Frame, encode_error, encode_hello, frame, speaks_ours, take_frames
+from vswitch.openflow.constants import VERSION, ErrorType, HelloFailed, Type
+
+log = logging.getLogger(__name__)
+
+PROBE = 5.0                 # seconds without a message after which an echo is sent, and again the connection given up
+_HELLO_TIMEOUT = 10.0
+_READ = 256 << 10
+_EVENTS_WAITING = 256 << 10 # bytes unread by the peer beyond which events to it are dropped
+_CLOSE_TIMEOUT = 2.0
+
+
+class Connection:
+    """`handle(frames)` is awaited with the messages that were readable at once; reading goes on when it is done and what
+    it answered has been taken by the peer to the transport's low-water mark."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, probe: bool = True):
+        self._reader = reader
+        self._writer = writer
+        self._probe = probe
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
+        self._buffer = bytearray()
+        self.open = False           # hello is done
+        self.events_dropped = 0
+        self.end_reason = ""
+
+    def send(self, data: bytes) -> None:
+        """A reply. The caller drains before it makes many."""
+        if not self._writer.is_closing():
+            self._writer.write(data)
+
+    def send_event(self, data: bytes) -> None:
+        """Something nobody asked for: dropped and counted when the peer does not read."""
+        if self._writer.transport.get_write_buffer_size() > _EVENTS_WAITING:
+            self.events_dropped += 1
+        else:
+            self.send(data)
+
+    async def drain(self) -> None:
+        await self._writer.drain()
+
+    def abort(self, reason: str) -> None:
+        self.end_reason = self.end_reason or reason
+        self._writer.transport.abort()
+
+    async def run(self, opened: Callable[[], None], handle: Callable[[list[Frame]], Awaitable[None]]) -> None:
+        """Until the connection ends; `end_reason` says why. `opened` is called when hello is done."""
+        keeper: asyncio.Task | None = None
+        try:
+            self.send(encode_hello(0))
+            async with asyncio.timeout(_HELLO_TIMEOUT):
+                frames = await self._negotiate()
+            self.open = True
+            opened()
+            if self._probe:
+                keeper = asyncio.create_task(self._keep_alive())
+            while True:
+                if frames:
+                    await handle(frames)
+                    await self.drain()
+                frames = await self._read()
+        except EOFError:
+            self.end_reason = self.end_reason or "closed by the peer"
+        except TimeoutError:
+            self.end_reason = self.end_reason or "no hello came"
+        except OpenFlowError as e:
+            self.end_reason = e.reason
+        except OSError as e:
+            self.end_reason = self.end_reason or e.strerror or str(e)
+        finally:
+            self.open = False
+            if keeper is not None:
+                keeper.cancel()
+            await self._close()
+
+    async def _close(self) -> None:
+        self._writer.close()
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._writer.wait_closed()
+        except (OSError, TimeoutError):
+            self._writer.transport.abort()
+
+    async def _read(self) -> list[Frame]:
+        data = await self._reader.read(_READ)
+        if not data:
+            raise EOFError
+        self._heard = self._loop.time()
+        self._buffer += data
+        return take_frames(self._buffer)
+
+    async def _negotiate(self) -> list[Frame]:
+        """Waits for hello; the messages that came with it are the result."""
+        while not (frames := await self._read()):
+            pass
+        first = frames[0]
+        reason = ""
+        try:
+            if first.type == Type.ERROR:
+                raise EOFError
+            if first.type != Type.HELLO:
+                reason = "the first message is not a hello"
+            elif not speaks_ours(first):
+                reason = "only OpenFlow 1.3 (0x04) is spoken here"
+        except OpenFlowError as e:
+            reason = e.reason
+        if reason:
+            error = OpenFlowError(ErrorType.HELLO_FAILED, HelloFailed.INCOMPATIBLE, reason)
+            self.send(encode_error(error, reason.encode(), first.xid))
+            raise error
+        return frames[1:]
+
+    async def _keep_alive(self) -> None:
+        while True:
+            idle = self._loop.time() - self._heard
+            if idle >= 2 * PROBE:
+                self.abort(f"nothing was heard for {idle:.0f} s")
+                return
+            if idle >= PROBE:
+                self.send_event(frame(Type.ECHO_REQUEST, 0))
+                await asyncio.sleep(2 * PROBE - idle)
+            else:
+                await asyncio.sleep(PROBE - idle)
