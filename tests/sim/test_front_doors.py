@@ -5,6 +5,7 @@ import json
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -228,7 +229,6 @@ def test_wrong_requests(switch, method, fields, code, field):
 
 
 def _with(switch, **changes):
-    from dataclasses import replace
     return replace(next(tenant for tenant in switch.switch.tenants() if tenant.name == "red"), **changes)
 
 

@@ -1,4 +1,6 @@
 """Requests that are wrong: the status, the field in the message and in the metadata, and nothing changed."""
+import asyncio
+
 import grpc
 import pytest
 
@@ -92,7 +94,6 @@ STATE = "tenants: {red: {cpu_min: 0.5, bridges: {br: {dpid: 1, ports: {p1: {kind
 
 @pytest.mark.parametrize("method, fields, code, field", BAD, ids=[f"{case[0]}-{case[3]}" for case in BAD])
 def test_the_status_names_the_field(server, double, method, fields, code, field):
-    import asyncio
     with grpc.insecure_channel(server) as channel:
         path, request, reply = _request("ConfigService.Apply", {"text": STATE})
         channel.unary_unary(path, type(request).SerializeToString, reply.FromString)(request)
