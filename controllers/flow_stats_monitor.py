@@ -88,5 +88,5 @@ class FlowStatsMonitor(app_manager.RyuApp):
             seconds = entry.duration_sec + entry.duration_nsec / 1e9
             received = self.rate(datapath, ("rx", entry.port_no), seconds, entry.rx_packets, entry.rx_bytes)
             sent = self.rate(datapath, ("tx", entry.port_no), seconds, entry.tx_packets, entry.tx_bytes)
-            self.logger.info("  port %d: in %.0f packets/s %.0f bytes/s, out %.0f packets/s %.0f bytes/s, drops %d", entry.port_no,
-                             *received, *sent, entry.rx_dropped + entry.tx_dropped)
+            self.logger.info("  port %d: in %.0f packets/s %.0f bytes/s, out %.0f packets/s %.0f bytes/s, drops %d",
+                             entry.port_no, *received, *sent, entry.rx_dropped + entry.tx_dropped)

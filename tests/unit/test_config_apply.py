@@ -1,4 +1,6 @@
 """Files become state: the difference alone, all or nothing; what is shown recreates what is there."""
+import asyncio
+
 import pytest
 import yaml
 
@@ -129,3 +131,17 @@ async def test_nothing_is_touched_when_the_file_is_wrong(double):
     with pytest.raises(InvalidError):
         await apply_text(double, GOOD.replace("weight: 200", "weight: 300").replace("actions=drop", "actions=frob"))
     assert double.calls == []
+
+
+async def test_two_at_once_are_one_after_the_other(double):
+    other = GOOD.replace("weight: 200", "weight: 300").replace("br-blue:", "br-green:")
+    await asyncio.gather(*(apply_text(double, text) for text in (GOOD, other) * 3))
+    assert await diff_text(double, other) == []
+
+
+async def test_a_tenant_without_room_is_refused_in_its_line(double):
+    with pytest.raises(QuotaError) as caught:
+        await apply_text(double, GOOD.replace("weight: 200", "cpu_min: 0.6").replace("  blue:\n", "  blue:\n    cpu_min: 0.6\n"),
+                         "site.yaml")
+    assert str(caught.value).startswith("site.yaml:17: tenants.blue.cpu_min: ")
+    assert double.tenants() == []

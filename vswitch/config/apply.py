@@ -1,9 +1,11 @@
 """Makes the running state what a file says: the difference alone, all or nothing."""
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 from vswitch.config.diff import Change, diff, flow_changes, object_changes, read_rules
 from vswitch.config.load import Config, config_error, load_file, load_text
@@ -16,26 +18,34 @@ log = logging.getLogger(__name__)
 
 BATCH = 1000        # rules a call: the switch stays responsive between them
 
+_locks: WeakKeyDictionary[Switch, asyncio.Lock] = WeakKeyDictionary()
+
 Undo = Callable[[], Awaitable[object]]
 
 
 async def apply_file(switch: Switch, path: str) -> list[Change]:
     """apply_text of the file at `path`."""
-    return await apply_config(switch, load_file(path))
+    return await apply_config(switch, await asyncio.to_thread(load_file, path))
 
 
 async def apply_text(switch: Switch, text: str, filename: str = "config") -> list[Change]:
     """Applies a configuration and returns what it changed. InvalidError for one that is wrong; any other VswitchError for one
     that the switch refuses, after all was taken back."""
-    return await apply_config(switch, load_text(text, filename))
+    return await apply_config(switch, await asyncio.to_thread(load_text, text, filename))
 
 
 async def diff_text(switch: Switch, text: str, filename: str = "config") -> list[Change]:
     """What apply_text would change."""
-    return await diff(switch, load_text(text, filename))
+    return await diff(switch, await asyncio.to_thread(load_text, text, filename))
 
 
 async def apply_config(switch: Switch, config: Config) -> list[Change]:
+    """One at a time: what another changes in between could not be told from our own when a step is taken back."""
+    async with _locks.setdefault(switch, asyncio.Lock()):
+        return await _apply(switch, config)
+
+
+async def _apply(switch: Switch, config: Config) -> list[Change]:
     undo: list[Undo] = []
     done: list[Change] = []
     try:
@@ -145,7 +155,8 @@ STEPS = {
 async def _write_flows(switch: Switch, config: Config, bridge: str, undo: list[Undo]) -> list[Change]:
     """The bridge exists by now and its ports have their numbers."""
     numbers = {port.name: port.port_no for port in switch.ports(bridge)}
-    changes = flow_changes(config, bridge, await read_rules(switch, bridge), config.rules(bridge, numbers))
+    wanted = await asyncio.to_thread(config.rules, bridge, numbers)
+    changes = flow_changes(config, bridge, await read_rules(switch, bridge), wanted)
     for start in range(0, len(changes), BATCH):
         batch = changes[start:start + BATCH]
         outcomes = await switch.write_flows(bridge, [_forward(change) for change in batch])

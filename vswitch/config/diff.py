@@ -1,6 +1,7 @@
 """What has to change for the running state to become what a file says."""
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, fields, replace
 
 from vswitch.config.load import Config, FlowLine, port_numbers
@@ -168,5 +169,5 @@ async def diff(switch: Switch, config: Config) -> list[Change]:
                 if port.bridge == bridge and not port.port_no and port.name in running:
                     numbers[port.name] = running[port.name]
             rules = await read_rules(switch, bridge)
-        changes += flow_changes(config, bridge, rules, config.rules(bridge, numbers))
+        changes += flow_changes(config, bridge, rules, await asyncio.to_thread(config.rules, bridge, numbers))
     return changes

@@ -16,7 +16,8 @@ DEFAULT_RYU_ENV = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="vswitch-controller", description="Run OpenFlow controllers written to Ryu's API.")
     parser.add_argument("apps", nargs="+", metavar="APP",
-                        help="learning_switch, tenant_firewall, flow_stats_monitor, a file, or a module (ryu.app.simple_switch_13)")
+                        help="learning_switch, tenant_firewall, flow_stats_monitor, a file, or a module "
+                             "(ryu.app.simple_switch_13)")
     parser.add_argument("--on", choices=("os-ken", "ryu"), default="os-ken", help="the platform (os-ken)")
     parser.add_argument("--port", "--ofp-tcp-listen-port", type=int, default=6653, help="TCP port for switches (6653)")
     parser.add_argument("--host", "--ofp-listen-host", default="127.0.0.1", help="address for switches (127.0.0.1)")

@@ -1,6 +1,8 @@
 """ConfigService (proto/vswitch/v1/config.proto)."""
 from __future__ import annotations
 
+import asyncio
+
 from vswitch.config.apply import apply_text, diff_text
 from vswitch.config.load import load_text
 from vswitch.config.show import show
@@ -16,14 +18,16 @@ class ConfigService(config_pb2_grpc.ConfigServiceServicer):
         self.switch = switch
 
     async def Check(self, request, context):
-        load_text(*_source(request))
+        await asyncio.to_thread(load_text, *_source(request))
         return config_pb2.CheckResponse()
 
     async def Diff(self, request, context):
         return _changes(await diff_text(self.switch, *_source(request)))
 
     async def Apply(self, request, context):
-        return _changes(await apply_text(self.switch, *_source(request)))
+        # Shielded: a client that goes away does not leave the state half way.
+        applying = asyncio.create_task(apply_text(self.switch, *_source(request)))
+        return _changes(await asyncio.shield(applying))
 
     async def Show(self, request, context):
         return config_pb2.ShowResponse(text=await show(self.switch, flows=request.flows))

@@ -82,8 +82,8 @@ def port_message(port: Port) -> port_pb2.Port:
 
 
 def port_object(message: port_pb2.Port) -> Port:
-    return Port(message.name, message.bridge, enum_name(PORT_KINDS, message.kind, "port.kind"), message.port_no, message.ifname,
-                message.queues or Port.queues, message.mac, message.mtu,
+    return Port(message.name, message.bridge, enum_name(PORT_KINDS, message.kind, "port.kind"), message.port_no,
+                message.ifname, message.queues or Port.queues, message.mac, message.mtu,
                 message.vni if message.HasField("vni") else None, tuple(message.remotes),
                 message.learning if message.HasField("learning") else True, message.peer_bridge, message.peer_port,
                 message.config)

@@ -17,7 +17,8 @@ REMOVED_REASONS = ("idle_timeout", "hard_timeout", "delete", "group_delete", "me
 # The actions with at most one number: class, the number's limit (None = there is none), the values it may have.
 SIMPLE_ACTIONS: dict[str, tuple[type, int | None, tuple[int, ...]]] = {
     "group": (of.Group, 0xffffff00, ()), "push_vlan": (of.PushVlan, 0xffff, (0x8100, 0x88a8)),
-    "pop_vlan": (of.PopVlan, None, ()), "push_mpls": (of.PushMpls, 0xffff, (0x8847, 0x8848)), "pop_mpls": (of.PopMpls, 0xffff, ()),
+    "pop_vlan": (of.PopVlan, None, ()),
+    "push_mpls": (of.PushMpls, 0xffff, (0x8847, 0x8848)), "pop_mpls": (of.PopMpls, 0xffff, ()),
     "push_pbb": (of.PushPbb, 0xffff, (0x88e7,)), "pop_pbb": (of.PopPbb, None, ()),
     "set_mpls_ttl": (of.SetMplsTtl, 255, ()), "dec_mpls_ttl": (of.DecMplsTtl, None, ()),
     "set_nw_ttl": (of.SetNwTtl, 255, ()), "dec_nw_ttl": (of.DecNwTtl, None, ()),
@@ -193,7 +194,8 @@ def _entry(stats: wire.RuleStats) -> flow_pb2.FlowEntry:
     return flow_pb2.FlowEntry(
         flow=rule_pb2.Flow(
             table_id=rule.table_id, priority=rule.priority, cookie=rule.cookie, idle_timeout=rule.idle_timeout,
-            hard_timeout=rule.hard_timeout, flags=rule.flags, match=[_field_message(name, *rule.match[name]) for name in rule.match],
+            hard_timeout=rule.hard_timeout, flags=rule.flags,
+            match=[_field_message(name, *rule.match[name]) for name in rule.match],
             instructions=map(_instruction_message, rule.instructions)),
         duration_nsec=stats.duration_nsec, packets=stats.packets, bytes=stats.bytes)
 
