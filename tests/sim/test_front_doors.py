@@ -257,3 +257,19 @@ def test_events(switch):
             if {("flow_removed", "removed"), ("port", "removed")} <= set(seen):
                 break
         watch.cancel()
+
+
+def test_patch_ports_come_and_go_in_pairs(switch):
+    pair = STATE.replace("  blue:", "      br2:\n        dpid: 9\n        ports:\n"
+                         "          up: {kind: patch, port_no: 1, peer_bridge: br, peer_port: down}\n  blue:").replace(
+        "          p2: {kind: dummy, port_no: 2}",
+        "          p2: {kind: dummy, port_no: 2}\n          down: {kind: patch, port_no: 9, peer_bridge: br2, peer_port: up}")
+    assert len(switch.apply(pair)) == 3
+    assert switch.apply(switch.show()) == []
+    assert [change.action for change in switch.apply(STATE)] == ["remove", "remove"]
+
+
+def test_local_and_picked_numbers(switch):
+    switch.apply(STATE.replace("p2: {kind: dummy, port_no: 2}", "p2: {kind: dummy, port_no: LOCAL}\n          p4: {kind: dummy}"))
+    assert switch.apply(switch.show()) == []
+    assert "port_no: LOCAL" in switch.show()

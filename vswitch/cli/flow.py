@@ -1,5 +1,6 @@
 """`vswitch flow`: rules in ovs-ofctl's syntax."""
 import re
+import sys
 
 import click
 
@@ -27,7 +28,7 @@ def _rules(flows, files) -> list[tuple[str, str]]:
     rules = []
     for text in flows:
         if text == "-":
-            rules += _lines(click.get_text_stream("stdin"), "-")
+            rules += _lines(sys.stdin, "-")
         else:
             rules.append(("", text))
     for file in files:
