@@ -414,8 +414,9 @@ class Switch:
     # -- seeing
     def usage(self) -> Usage:
         """The counters, read from shared memory: costs the datapath nothing."""
+        self._client()
         if self._counters is None:
-            raise UnavailableError("the datapath is away")
+            raise UnavailableError("the datapath has no counters")
         names = {t.id: t.name for t in self._state.tenants.values()}
         return self._counters.usage(names, max(names, default=0) + 1)
 
