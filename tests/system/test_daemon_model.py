@@ -216,3 +216,5 @@ async def test_away(switch):
         await switch.write_flows("br", [add()])
     with pytest.raises(UnavailableError):
         switch.usage()
+    while not switch.datapath_state()["connected"]:
+        await asyncio.sleep(0.01)
