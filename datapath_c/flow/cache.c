@@ -214,7 +214,7 @@ static struct mask_table *get_table(struct cache *c, const uint64_t wc[KEY_WORDS
         if (c->tables[i]->map == map && !memcmp(c->tables[i]->mask, mask, n * 8))
             return c->tables[i];
     static const uint64_t all_ones[KEY_WORDS] = {[0 ... KEY_WORDS - 1] = UINT64_MAX};
-    if (c->n_tables == CACHE_MAX_MASKS && memcmp(wc, all_ones, sizeof all_ones))
+    if (c->n_tables >= CACHE_MAX_MASKS && memcmp(wc, all_ones, sizeof all_ones))
         return get_table(c, all_ones);
     struct mask_table *t = calloc(1, sizeof *t);
     if (!t)

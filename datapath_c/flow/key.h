@@ -2,8 +2,8 @@
  *
  * Values are in network byte order and right-aligned in their member, except IPv4 addresses, which take the first four
  * bytes of ip_src and ip_dst (the rest is zero then). Fields that a packet doesn't have are zero: two packets that a rule
- * can tell apart have different keys. Members the OXM list doesn't name (bridge, vlan_inner) are what a cached decision
- * can depend on besides. */
+ * can tell apart have different keys. Members the OXM list doesn't name (bridge, vlan_inner, TTLs) are what a cached
+ * decision can depend on besides. */
 #ifndef VSWITCH_KEY_H
 #define VSWITCH_KEY_H
 #include <stdint.h>
@@ -36,7 +36,7 @@ struct key {
     uint8_t ip_dscp;
     uint8_t ip_ecn;
     uint8_t ip_frag;       /* KEY_FRAG_* */
-    uint8_t ip_pad;
+    uint8_t ip_ttl;        /* or IPv6 hop limit: what dec-nw-ttl decides by */
     /* 10 */
     uint32_t mpls_label;
     uint8_t pbb_isid[3];
@@ -58,7 +58,8 @@ struct key {
     /* 16 */
     uint32_t ipv6_flabel;
     uint16_t arp_op;
-    uint16_t arp_pad;
+    uint8_t mpls_ttl;
+    uint8_t pad;
     /* 17-18 */
     uint8_t arp_sha[6];    /* or ND's source link-layer address */
     uint16_t sha_pad;
@@ -68,8 +69,8 @@ struct key {
     uint8_t nd_target[16];
     /* 21 */
     uint32_t in_phy_port;
-    uint16_t vlan_inner;   /* second tag's TCI, 0 = none; VLAN_INNER_PRESENT tells tag 0 from none */
-    uint16_t vlan_inner_present;
+    uint16_t vlan_inner;   /* second tag's TCI, 0 = none */
+    uint16_t vlan_inner_n; /* tags below the outer one, host order */
 };
 
 _Static_assert(sizeof(struct key) == KEY_WORDS * 8, "struct key is made of whole words");

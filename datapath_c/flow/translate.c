@@ -77,6 +77,7 @@ static void refresh_key(struct translation *x)
         return;
     x->stale_key = false;
     x->cacheable = false;
+    x->decremented[0] = x->decremented[1] = 0;
     memset(x->known, 0xff, sizeof x->known);
     if (!x->packet || !x->worker)
         return;
@@ -148,14 +149,10 @@ static void push_vlan(struct translation *x, uint16_t ethertype)
     emit(x, OP_PUSH_VLAN)->arg = ethertype;
     LOOK_AT(x, vlan_vid);
     LOOK_AT(x, vlan_pcp);
-    LOOK_AT(x, vlan_inner_present);
-    if (k->vlan_inner_present) {
-        x->stale_key = true;
-        return;
-    }
+    LOOK_AT(x, vlan_inner_n);
     if (k->vlan_vid) {
         k->vlan_inner = htobe16((be16toh(k->vlan_vid) & 0xfff) | k->vlan_pcp << 13);
-        k->vlan_inner_present = 1;
+        k->vlan_inner_n++;
     } else {
         k->vlan_vid = htobe16(OFPVID_PRESENT);
         k->vlan_pcp = 0;
@@ -163,7 +160,7 @@ static void push_vlan(struct translation *x, uint16_t ethertype)
     MAKE_KNOWN(x, vlan_vid);
     MAKE_KNOWN(x, vlan_pcp);
     MAKE_KNOWN(x, vlan_inner);
-    MAKE_KNOWN(x, vlan_inner_present);
+    MAKE_KNOWN(x, vlan_inner_n);
 }
 
 static void pop_vlan(struct translation *x)
@@ -173,25 +170,52 @@ static void pop_vlan(struct translation *x)
     emit(x, OP_POP_VLAN);
     LOOK_AT(x, vlan_vid);
     LOOK_AT(x, vlan_inner);
-    LOOK_AT(x, vlan_inner_present);
-    if (k->vlan_inner_present) {
-        /* A third tag would come into sight: then the ethertype says VLAN. */
-        LOOK_AT(x, eth_type);
-        uint16_t type = be16toh(k->eth_type);
-        if (type == 0x8100 || type == 0x88a8)
-            x->stale_key = true;
+    LOOK_AT(x, vlan_inner_n);
+    if (k->vlan_inner_n) {
+        if (--k->vlan_inner_n)
+            x->stale_key = true;   /* a third tag comes into sight, and is in no key */
         k->vlan_vid = htobe16((be16toh(k->vlan_inner) & 0xfff) | OFPVID_PRESENT);
         k->vlan_pcp = be16toh(k->vlan_inner) >> 13;
     } else {
         k->vlan_vid = 0;
         k->vlan_pcp = 0;
     }
-    k->vlan_inner = k->vlan_inner_present = 0;
+    k->vlan_inner = 0;
     MAKE_KNOWN(x, vlan_vid);
     MAKE_KNOWN(x, vlan_pcp);
     MAKE_KNOWN(x, vlan_inner);
-    MAKE_KNOWN(x, vlan_inner_present);
+    MAKE_KNOWN(x, vlan_inner_n);
 }
+
+/* Whether the packet survives this decrement. It does while its TTL is greater than the number of decrements; that is so for
+ * all packets whose TTL has the same highest bit, where that bit is worth more, so that a cached decision covers many TTLs. */
+static void dec_ttl(struct translation *x, enum op_code code, size_t offset, unsigned *decremented)
+{
+    emit(x, code);
+    if (x->stale_key)
+        return;                /* the header came into sight just now: the action itself sees its TTL */
+    uint8_t ttl = ((uint8_t *)&x->key)[offset], known = ((uint8_t *)x->known)[offset], look = 0xff;
+    unsigned n = ++*decremented;
+    if (ttl > n) {
+        unsigned high = 31u - (unsigned)__builtin_clz(ttl);
+        if (1u << high > n)
+            look = (uint8_t)(0xff << high);
+    } else {
+        x->stop = true;
+    }
+    ((uint8_t *)x->wc)[offset] |= look & (uint8_t)~known;
+}
+
+static void set_ttl(struct translation *x, enum op_code code, uint8_t ttl, size_t offset, unsigned *decremented)
+{
+    emit(x, code)->arg = ttl;
+    ((uint8_t *)&x->key)[offset] = ttl;
+    make_known(x, offset, 1);
+    *decremented = 0;
+}
+
+#define MPLS_TTL offsetof(struct key, mpls_ttl), &x->decremented[0]
+#define NW_TTL offsetof(struct key, ip_ttl), &x->decremented[1]
 
 static void action(struct translation *x, const uint8_t *a)
 {
@@ -226,22 +250,24 @@ static void action(struct translation *x, const uint8_t *a)
         x->stale_key = true;
         break;
     case OFPAT_SET_MPLS_TTL:
-        emit(x, OP_SET_MPLS_TTL)->arg = a[4];
+        set_ttl(x, OP_SET_MPLS_TTL, a[4], MPLS_TTL);
         break;
     case OFPAT_DEC_MPLS_TTL:
-        emit(x, OP_DEC_MPLS_TTL);
+        dec_ttl(x, OP_DEC_MPLS_TTL, MPLS_TTL);
         break;
     case OFPAT_SET_NW_TTL:
-        emit(x, OP_SET_NW_TTL)->arg = a[4];
+        set_ttl(x, OP_SET_NW_TTL, a[4], NW_TTL);
         break;
     case OFPAT_DEC_NW_TTL:
-        emit(x, OP_DEC_NW_TTL);
+        dec_ttl(x, OP_DEC_NW_TTL, NW_TTL);
         break;
     case OFPAT_COPY_TTL_OUT:
         emit(x, OP_COPY_TTL_OUT);
+        x->stale_key = true;
         break;
     case OFPAT_COPY_TTL_IN:
         emit(x, OP_COPY_TTL_IN);
+        x->stale_key = true;
         break;
     case OFPAT_SET_QUEUE:
         emit(x, OP_SET_QUEUE)->arg32 = get32(a + 4);
@@ -253,7 +279,7 @@ static void action(struct translation *x, const uint8_t *a)
 
 void translate_actions(struct translation *x, const uint8_t *actions, size_t len)
 {
-    for (size_t at = 0; at + 8 <= len; at += get16(actions + at + 2))
+    for (size_t at = 0; at + 8 <= len && !x->stop; at += get16(actions + at + 2))
         action(x, actions + at);
 }
 
@@ -322,7 +348,7 @@ static void clear_actions(struct translation *x)
 
 static void run_action_set(struct translation *x)
 {
-    for (int slot = 0; slot < N_SET; slot++) {
+    for (int slot = 0; slot < N_SET && !x->stop; slot++) {
         if (slot == SET_FIELDS) {
             for (int i = 0; i < N_FIELDS; i++)
                 if (x->set_fields[i])
@@ -346,6 +372,8 @@ static int run_instructions(struct translation *x, const struct instructions *li
     const uint8_t *i;
     if ((i = at[OFPIT_APPLY_ACTIONS]))
         translate_actions(x, i + 8, get16(i + 2) - 8u);
+    if (x->stop)
+        return -1;
     if (at[OFPIT_CLEAR_ACTIONS])
         clear_actions(x);
     if ((i = at[OFPIT_WRITE_ACTIONS]))
@@ -404,12 +432,12 @@ void translate(struct translation *x)
         TRACE(x, "%2d. priority %u, cookie 0x%llx%s\n", id, c->priority, (unsigned long long)r->cookie,
               x->in_miss ? " (table-miss)" : "");
         id = run_instructions(x, atomic_load_explicit(&r->instructions, memory_order_acquire));
-        if (x->overflow)
+        if (x->overflow || x->stop)
             return;
         x->set_table = x->set[SET_OUTPUT] ? x->set_table : x->table_id;
     }
     run_action_set(x);
-    if (!x->output && x->packet)
+    if (!x->output && x->packet && !x->stop)
         emit_drop(x, DROP_EXPLICIT);
 }
 

@@ -29,6 +29,8 @@ struct translation {
     struct table *miss;
     bool output;               /* some action sends the packet somewhere */
     bool overflow;
+    bool stop;                 /* the packet goes no further: a TTL has run out */
+    unsigned decremented[2];   /* how often each TTL was: MPLS, IP */
     struct op ops[TRANSLATE_MAX_OPS];
     struct rule *rules[TRANSLATE_MAX_RULES];
     const uint8_t *set[32];    /* the action set: one action a kind, in the order of 5.10 */

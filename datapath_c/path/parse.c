@@ -5,6 +5,7 @@
 #define ETH_P_QINQ 0x88a8
 #define ETH_P_PBB 0x88e7
 #define OFPVID_PRESENT 0x1000
+#define MAX_INNER_TAGS 7
 
 /* Where the fields that a frame determines begin and end in struct key. */
 #define HEADER_START offsetof(struct key, eth_dst)
@@ -83,6 +84,7 @@ static void parse_ipv4(struct packet *p, uint32_t at)
     p->l3 = (uint16_t)at;
     k->ip_dscp = d[1] >> 2;
     k->ip_ecn = d[1] & 3;
+    k->ip_ttl = d[8];
     k->ip_proto = d[9];
     memcpy(k->ip_src, d + 12, 4);
     memcpy(k->ip_dst, d + 16, 4);
@@ -150,6 +152,7 @@ static void parse_ipv6(struct packet *p, uint32_t at)
     k->ipv6_flabel = htobe32(word & 0xfffff);
     memcpy(k->ip_src, d + 8, 16);
     memcpy(k->ip_dst, d + 24, 16);
+    k->ip_ttl = d[7];
     uint8_t next = d[6];
     uint32_t o = at + 40;
     uint16_t seen = 0;
@@ -222,7 +225,7 @@ void parse(struct packet *p)
     struct key *k = &p->key.key;
     const uint8_t *d = p->data;
     memset((char *)k + HEADER_START, 0, HEADER_END - HEADER_START);
-    k->vlan_inner = k->vlan_inner_present = 0;
+    k->vlan_inner = k->vlan_inner_n = 0;
     p->l2_5 = p->l3 = p->l4 = OFFSET_NONE;
     p->malformed = 0;
     if (p->len < 14) {
@@ -239,9 +242,9 @@ void parse(struct packet *p)
         k->vlan_pcp = tci >> 13;
         type = get16(d + at + 2);
         at += 4;
-        if (is_vlan(type) && p->len >= at + 4) {
-            k->vlan_inner = htobe16(get16(d + at));
-            k->vlan_inner_present = 1;
+        while (is_vlan(type) && p->len >= at + 4 && k->vlan_inner_n < MAX_INNER_TAGS) {
+            if (!k->vlan_inner_n++)
+                k->vlan_inner = htobe16(get16(d + at));
             type = get16(d + at + 2);
             at += 4;
         }
@@ -273,6 +276,7 @@ void parse(struct packet *p)
             k->mpls_label = htobe32(label >> 12);
             k->mpls_tc = label >> 9 & 7;
             k->mpls_bos = label >> 8 & 1;
+            k->mpls_ttl = label & 0xff;
             p->l2_5 = (uint16_t)at;
         }
         break;

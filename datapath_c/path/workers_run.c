@@ -13,9 +13,10 @@ struct call {
 static void answer(struct letter *l, void *consumer)
 {
     struct call *c = (struct call *)l;
-    c->fn(consumer, c->arg);
-    if (c->done)
-        sem_post(c->done);
+    sem_t *done = c->done;
+    c->fn(consumer, c->arg);   /* a barrier's last call ends the barrier, and with it this letter */
+    if (done)
+        sem_post(done);
 }
 
 void workers_run(struct datapath *dp, void (*fn)(struct worker *, void *), void *arg)

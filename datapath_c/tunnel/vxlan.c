@@ -8,11 +8,13 @@
 #include "base/defer.h"
 #include "flow/bridge.h"
 #include "path/datapath.h"
+#include "tunnel/inner.h"
 #include "tunnel/vtep.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
+#define OVERLAY_MTU 1450       /* of an underlay with 1,500 */
 #define LEARNED_MAX 8192
 #define LEARNED_AGEING 300     /* seconds */
 #define SEGMENTS_MAX 128
@@ -45,6 +47,7 @@ static int vxlan_open(struct port *p, struct dp_port *conf, fault *f)
     put32(x->header + 4, conf->vni << 8);
     mac_table_init(&x->macs, LEARNED_MAX);
     p->driver = x;
+    p->mtu = conf->mtu = conf->mtu ? conf->mtu : OVERLAY_MTU;
     p->queues[0].worker = 0;
     int e = vtep_add_port(x->dp, conf->vni, p, f);
     if (e) {
@@ -227,11 +230,19 @@ static void send_frame(struct port *p, struct port_io *io, struct packet *packet
         packet_unref(s[i]);
 }
 
+static unsigned vxlan_rx(struct rxq *q, struct port_io *io, struct packet **out, unsigned max)
+{
+    unsigned n = rxq_pop(q, io, out, max);
+    for (unsigned i = 0; i < n; i++)
+        inner_restore_offloads(out[i], q->port->mtu);
+    return n;
+}
+
 static void vxlan_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
         send_frame(p, io, packets[i]);
 }
 
-const struct port_ops vxlan_ops = {.name = "vxlan", .open = vxlan_open, .close = vxlan_close, .rx = rxq_pop,
+const struct port_ops vxlan_ops = {.name = "vxlan", .open = vxlan_open, .close = vxlan_close, .rx = vxlan_rx,
                                    .tx = vxlan_tx};

@@ -1,0 +1,65 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each installs what it needs (Debian packages, .venv).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+FUZZ_SECONDS ?= 15
+CONFIG ?= examples/two-tenants.yaml
+
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-python ryu-env bench clean
+
+all: build
+
+deps-build:
+	@$(SUDO) packaging/install-debian build
+
+deps-test:
+	@$(SUDO) packaging/install-debian build test
+
+$(VENV)/.ready: pyproject.toml | deps-build
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check $$($(PYTHON) packaging/requirements.py build test controllers)
+	touch $@
+
+# The wheel: executable, cffi module, Python package, into .venv. Seconds when nothing has changed.
+build: deps-build $(VENV)/.ready
+	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall \
+	  -Cbuild-dir=build/release .
+
+demo: deps-test build
+	$(SUDO) $(BIN)/python demo/demo.py
+
+run: build
+	$(SUDO) $(BIN)/python -P demo/run.py $(CONFIG)
+
+ryu-env: deps-build
+	controllers/ryu_env.sh build/ryu
+
+test: deps-test build test-c test-fuzz test-python
+
+# C unit tests under the address and undefined-behaviour sanitizers.
+test-c: deps-test $(VENV)/.ready
+	test -f build/asan/build.ninja || meson setup build/asan -Dpython=false -Db_sanitize=address,undefined \
+	  -Dbuildtype=debugoptimized -Db_lundef=false >build/asan.log 2>&1
+	meson test -C build/asan --print-errorlogs
+
+# The parsers under a fuzzer, for FUZZ_SECONDS each.
+test-fuzz: deps-test $(VENV)/.ready
+	test -f build/fuzz/build.ninja || CC=clang meson setup build/fuzz -Dpython=false -Dfuzz=true \
+	  -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Db_lundef=false >build/fuzz.log 2>&1
+	meson compile -C build/fuzz >/dev/null
+	for t in frames flow_mods; do mkdir -p build/corpus/$$t && \
+	  build/fuzz/datapath_c/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -max_len=1500 -print_final_stats=1 \
+	    -artifact_prefix=build/ build/corpus/$$t 2>&1 | grep -E 'ERROR|SUMMARY|stat::number_of_executed_units' ; \
+	  test $${PIPESTATUS:-0} = 0 || exit 1; done
+
+# Unit, sim, system, interop and docs tests. As root: the system tests make their own network namespaces.
+test-python: deps-test build ryu-env
+	$(SUDO) env PATH="$$PATH" VSWITCH_RYU_ENV=$(CURDIR)/build/ryu $(BIN)/python -P -m pytest tests
+
+bench: deps-test build
+	$(SUDO) $(BIN)/python -P benchmarks/containers.py
+
+clean:
+	rm -rf build

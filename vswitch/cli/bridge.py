@@ -1,0 +1,106 @@
+"""`vswitch bridge`."""
+import click
+
+from vswitch.cli.output import show_list, show_one
+
+
+class Dpid(click.ParamType):
+    """A datapath id: 0x..., or 16 hexadecimal digits as OpenFlow tools print it, or decimal."""
+    name = "dpid"
+
+    def convert(self, value, param, ctx):
+        try:
+            number = int(value, 16) if len(value) == 16 else int(value, 0)
+        except ValueError:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        if not 0 < number < 1 << 64:
+            self.fail(f"{value} is out of range, 1..2^64-1", param, ctx)
+        return number
+
+
+@click.group()
+def bridge():
+    """Bridges: one tenant's OpenFlow switches."""
+
+
+def _settings(command):
+    for option in reversed((
+            click.option("--dpid", type=Dpid(), help="OpenFlow datapath id."),
+            click.option("--fail-mode", type=click.Choice(["standalone", "secure"]), help="Without a controller."),
+            click.option("--controller", "controllers", multiple=True, metavar="tcp:HOST[:PORT]",
+                         help="Connect to it; may be repeated; '' = none."),
+            click.option("--listen", multiple=True, metavar="ptcp:[PORT][:HOST]",
+                         help="Let controllers connect; may be repeated; '' = none."),
+            click.option("--mac-ageing", type=click.IntRange(1, 86400), help="Seconds."),
+            click.option("--mac-max", type=click.IntRange(1, 1 << 20), help="Learned addresses."))):
+        command = option(command)
+    return command
+
+
+def _fail_mode(word: str | None) -> str | None:
+    return f"FAIL_MODE_{word.upper()}" if word else None
+
+
+def _targets(values: tuple[str, ...]) -> list[str]:
+    return [value for value in values if value]
+
+
+@bridge.command()
+@click.argument("name")
+@click.option("--tenant", required=True, help="The owner.")
+@_settings
+@click.pass_obj
+def add(client, name, tenant, fail_mode, controllers, listen, **numbers):
+    """Add a bridge."""
+    message = {key: value for key, value in numbers.items() if value is not None}
+    if fail_mode:
+        message["fail_mode"] = _fail_mode(fail_mode)
+    client.call("BridgeService.AddBridge", bridge={
+        "name": name, "tenant": tenant, "controllers": _targets(controllers), "listen": _targets(listen), **message})
+
+
+@bridge.command("set")
+@click.argument("name")
+@_settings
+@click.pass_obj
+def set_(client, name, fail_mode, controllers, listen, **numbers):
+    """Change what is given, leave the rest."""
+    client.call("BridgeService.SetBridge", name=name, fail_mode=_fail_mode(fail_mode),
+                controllers={"target": _targets(controllers)} if controllers else None,
+                listen={"target": _targets(listen)} if listen else None, **numbers)
+
+
+@bridge.command("del")
+@click.argument("name")
+@click.pass_obj
+def del_(client, name):
+    """Delete a bridge with its ports and rules."""
+    client.call("BridgeService.DeleteBridge", name=name)
+
+
+@bridge.command("list")
+@click.option("--tenant", help="Of this tenant only.")
+@click.pass_obj
+def list_(client, tenant):
+    """All bridges."""
+    show_list(client, client.call("BridgeService.ListBridges", tenant=tenant).bridges, {
+        "name": "name", "tenant": "tenant", "dpid": "dpid", "fail mode": "fail_mode", "controllers": "controllers",
+        "listen": "listen"})
+
+
+@bridge.command()
+@click.argument("name")
+@click.pass_obj
+def show(client, name):
+    """One bridge."""
+    show_one(client, client.call("BridgeService.GetBridge", name=name))
+
+
+@bridge.command()
+@click.argument("name", default="")
+@click.pass_obj
+def controllers(client, name):
+    """OpenFlow sessions, of one bridge or all."""
+    show_list(client, client.call("BridgeService.ListControllers", bridge=name).controllers, {
+        "bridge": "bridge", "target": "target", "connected": "connected", "version": "version", "role": "role",
+        "last error": "last_error"})

@@ -1,0 +1,19 @@
+"""SwitchService (proto/vswitch/v1/switch.proto)."""
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from vswitch.model.switch import Switch
+from vswitch.rpc.v1 import switch_pb2, switch_pb2_grpc
+
+
+class SwitchService(switch_pb2_grpc.SwitchServiceServicer):
+    def __init__(self, switch: Switch):
+        self.switch = switch
+
+    async def GetInfo(self, request, context):
+        state = self.switch.datapath_state()
+        numbers = {name: int(state.get(name) or 0) for name in ("pid", "incarnation", "restarts", "n_workers", "tsc_hz")}
+        return switch_pb2.Info(version=version("vswitch"), connected=bool(state.get("connected")),
+                               tenants=len(self.switch.tenants()), bridges=len(self.switch.bridges()),
+                               ports=len(self.switch.ports()), **numbers)
