@@ -208,13 +208,42 @@ async def test_events(switch):
 async def test_away(switch):
     pid = switch.datapath_state()["pid"]
     os.kill(pid, signal.SIGKILL)
-    for _ in range(100):
+    while switch.datapath_state()["connected"]:
         await asyncio.sleep(0)
-        if not switch.datapath_state()["connected"]:
-            break
     with pytest.raises(UnavailableError):
         await switch.write_flows("br", [add()])
     with pytest.raises(UnavailableError):
         switch.usage()
     while not switch.datapath_state()["connected"]:
         await asyncio.sleep(0.01)
+
+
+async def test_caller_that_goes_away_leaves_nothing_half_done(switch, tmp_path):
+    for i in range(20):
+        caller = asyncio.create_task(switch.add_port(Port(f"p{i}", "br", "dummy")))
+        for _ in range(i // 2):
+            await asyncio.sleep(0)
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+    await switch.flush_macs("br")
+    await switch.change_tenant(Tenant("red", weight=5))     # waits for what goes on
+    held = sorted(p.name for p in await switch._client().ports())
+    assert held == sorted(p.name for p in switch.ports()) == sorted(n for _, n in Store(tmp_path / "state").load().ports)
+
+
+async def test_log_that_can_not_be_written(switch, tmp_path, monkeypatch):
+    """Forwarding and rules go on without it; once there is room, it is made anew."""
+    log = switch._runs.by_name["br"].journal
+    full = open("/dev/full", "wb")
+    real, log._file = log._file, full
+    monkeypatch.setattr(journal, "_RETRY", 0.1)
+    assert await asyncio.wait_for(switch.write_flows("br", [add(priority=1)]), 5) == [None]
+    real.close()
+    await asyncio.sleep(0.2)
+    await switch.write_flows("br", [add(priority=2)])
+    for _ in range(200):
+        if log._file is not full:
+            break
+        await asyncio.sleep(0.01)
+    await restart(switch)
+    assert (await switch.aggregate_flows("br", b""))[2] == 2

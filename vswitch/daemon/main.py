@@ -61,7 +61,7 @@ def _launcher(arguments: argparse.Namespace, socket_path: Path) -> Launcher:
 def _load_modules() -> None:
     """What is otherwise loaded where it is used: the unprivileged user may not be able to read where Python is installed."""
     for name in ("vswitch.model.switch", "vswitch.openflow.service", "vswitch.rpc.server", "vswitch.config.apply",
-                 "encodings.idna"):
+                 "encodings.idna", "concurrent.futures.thread", "concurrent.futures.process", "yaml"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
