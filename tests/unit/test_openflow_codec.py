@@ -88,7 +88,9 @@ def by_os_ken(data: bytes):
     return osk.msg_parser(Datapath(), version, type_, length, xid, data)
 
 
-FROM_SWITCH = [s for s in SAMPLES if s[0] in (Type.HELLO, Type.ERROR, Type.FEATURES_REPLY, Type.PACKET_IN, Type.FLOW_REMOVED,
+# Not the hellos of SAMPLES: os-ken loops for ever on padding and on elements that it does not know.
+FROM_SWITCH = [(Type.HELLO, ofp.HELLO(elements=[ofp.VERSION_BITMAP(bitmaps=[0x10])]))]
+FROM_SWITCH += [s for s in SAMPLES if s[0] in (Type.ERROR, Type.FEATURES_REPLY, Type.PACKET_IN, Type.FLOW_REMOVED,
                                               Type.PORT_STATUS, Type.QUEUE_GET_CONFIG_REPLY)]
 
 
@@ -130,8 +132,8 @@ def requests():
     yield osk.OFPFlowMod(dp, cookie=1, cookie_mask=2, table_id=3, command=1, idle_timeout=4, hard_timeout=5, flags=1,
                          out_port=0xffffffff, out_group=0xffffffff, match=match, instructions=[
                              osk.OFPInstructionMeter(4), osk.OFPInstructionActions(4, actions), osk.OFPInstructionGotoTable(7)])
-    yield osk.OFPPacketOut(dp, 0xffffffff, 1, [osk.OFPActionOutput(2), osk.OFPActionOutput(3)], b"frame")
-    yield osk.OFPGroupMod(dp, 1, 2, 3, [osk.OFPBucket(2, 3, 4, [osk.OFPActionOutput(1)])] * 2)
+    yield osk.OFPPacketOut(dp, 0xffffffff, 1, [osk.OFPActionOutput(2, 65535), osk.OFPActionOutput(3, 65535)], b"frame")
+    yield osk.OFPGroupMod(dp, 1, 2, 3, [osk.OFPBucket(2, 3, 4, [osk.OFPActionOutput(1, 65535)])] * 2)
     yield osk.OFPPortMod(dp, 1, "31:32:33:34:35:36", 1, 5, 0)
     yield osk.OFPTableMod(dp, 3, 1)
     yield osk.OFPMeterMod(dp, 0, 1, 2, [osk.OFPMeterBandDrop(1, 2), osk.OFPMeterBandDscpRemark(3, 4, 1)])
@@ -144,14 +146,12 @@ def requests():
 EXPECTED = {s[0]: s[1] for s in SAMPLES}
 
 
-@pytest.mark.parametrize("request_", requests(), ids=lambda r: type(r).__name__)
+@pytest.mark.parametrize("request_", list(requests()), ids=lambda r: type(r).__name__)
 def test_what_os_ken_asks(request_):
     request_.set_xid(5)
     request_.serialize()
     (got,) = take_frames(bytearray(request_.buf))
     ours, expected = decode(got.type, got.body), EXPECTED[got.type]
-    if got.type == Type.PACKET_OUT:
-        expected = ofp.PACKET_OUT(in_port=1, actions=[Output(2, 65509), Output(3, 65509)], data=b"frame")
     assert ours == expected
 
 
