@@ -184,30 +184,32 @@ def main() -> int:
     if os.geteuid():
         sys.exit("demo: needs root, for network namespaces and taps")
     lock = only_one_at_a_time()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("demo: ended by a signal"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="vswitch-demo-"))
     start = time.monotonic()
     lab = Lab(PREFIX, directory)
     demo = Demo(lab)
-    complete = False
+    verdict = "interrupted"
     try:
         lab.remove_leftovers()
-        print("two hosts, two tenants with the same addresses:")
+        print("two hosts, two tenants with the same addresses:", flush=True)
         demo.build()
         demo.run_checks()
-        complete = True
+        verdict = "failed" if demo.failed else "every check held"
     except Failure as failure:
         print(f"  FAILED  {failure}", flush=True)
+        verdict = "failed"
     except KeyboardInterrupt:
-        print("\ndemo: interrupted")
+        pass
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)       # a second Ctrl-C doesn't leave half of it behind
         lab.close()
         lock.close()
-    good = complete and not demo.failed
-    if good:
-        shutil.rmtree(directory)
-    print(f"{'every check held' if good else f'the demo failed; logs are in {directory}'} ({time.monotonic() - start:.0f} s)")
-    return 0 if good else 1
+        if verdict != "failed":
+            shutil.rmtree(directory)
+    print(f"demo: {verdict} ({time.monotonic() - start:.0f} s){f'; logs are in {directory}' if verdict == 'failed' else ''}")
+    return 0 if verdict == "every check held" else 1
 
 
 if __name__ == "__main__":
