@@ -107,8 +107,8 @@ class Namespace:
     def start(self, name: str, *argv: object, **options) -> subprocess.Popen:
         """A process that runs until the lab ends it; what it prints is in NAME.log of the lab's directory."""
         with open(self.lab.directory / f"{name}.log", "ab") as log:
-            process = subprocess.Popen(["ip", "netns", "exec", self.name, *map(str, argv)], stdin=subprocess.DEVNULL,
-                                       **{"stdout": log, "stderr": log, **options})
+            process = subprocess.Popen(["ip", "netns", "exec", self.name, *map(str, argv)],
+                                       **{"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **options})
         self.lab.processes.append(process)
         return process
 
