@@ -1,4 +1,4 @@
-"""A QEMU guest with a shell on its serial port, and one network card on a tap that QEMU makes."""
+"""A QEMU guest with a shell on its serial port, and one network card on a tap."""
 from __future__ import annotations
 
 import itertools
@@ -19,15 +19,16 @@ OFFLOADS = {"csum": 0, "guest_csum": 1, "guest_tso4": 7, "guest_tso6": 8, "host_
 class Guest:
     """Emulated: a stock kernel boots so on any machine."""
 
-    def __init__(self, host: Namespace, tap: str, mac: str, directory: Path):
+    def __init__(self, host: Namespace, tap: str, mac: str, directory: Path, descriptors: tuple[int, ...] = ()):
+        """`tap` is what QEMU is told of the tap: its name and vnet_hdr=on, or the descriptor of one that is open."""
         self._numbers = itertools.count(1)
         self._seen = b""
-        netdev = f"tap,id=net0,ifname={tap},script=no,downscript=no,vnet_hdr=on"
         self._qemu = host.start(
             "qemu", "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1",
             "-m", "768", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", guest_kernel.kernel(),
             "-initrd", guest_kernel.initramfs(directory), "-append", "console=ttyS0 quiet panic=-1 mitigations=off",
-            "-netdev", netdev, "-device", CARD.format(mac=mac), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+            "-netdev", f"tap,id=net0,{tap}", "-device", CARD.format(mac=mac), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            bufsize=0, pass_fds=descriptors)
         self.run("true", timeout=60)
 
     def run(self, command: str, timeout: float = 20) -> str:

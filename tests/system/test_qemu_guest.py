@@ -1,12 +1,14 @@
 """A QEMU guest on a bridge, beside a container on the same bridge and another behind VXLAN on a second host.
 
-QEMU opens a tap of its own and the switch takes it as a `netdev` port: frames of both carry a virtio-net header, so the
-guest's partial checksums and large segments pass. A tap that the switch made can't serve both: two programs that open one tap
-(IFF_MULTI_QUEUE) are two queues of its same end, and what one writes never arrives at the other.
+Attached in two ways, both with virtio-net headers on every frame, so that the guest's partial checksums and large segments
+pass. Either QEMU opens a tap of its own, which the switch takes as a `netdev` port; or the switch makes a `tap` port, and
+QEMU opens a macvtap on it. Opening the switch's own tap beside it (IFF_MULTI_QUEUE) can't work: the two are queues of the
+same end then, and what one writes never arrives at the other.
 """
 import hashlib
 import os
 import re
+import stat
 import sys
 
 import pytest
@@ -16,6 +18,7 @@ from qemu_guest import OFFLOADS, Guest
 MIB = 1 << 20
 AMOUNT = 200 * MIB
 GUEST, NEAR, FAR = "10.0.0.10", "10.0.0.1", "10.0.0.2"
+MAC = "02:00:00:00:00:10"
 CONFIG = """
 vtep: {{local4: 192.0.2.{host}}}
 tenants:
@@ -25,9 +28,7 @@ tenants:
         ports:
           c0: {{kind: tap, port_no: 1}}
           vx: {{kind: vxlan, port_no: 2, vni: 1001, remotes: [192.0.2.{other}]}}
-          {guest}
 """
-GUEST_PORT = "vm: {kind: netdev, port_no: 3, ifname: guest0}"
 # Prints the SHA-256 of what is at a URL.
 GET = ("import hashlib, sys, urllib.request\n"
        "h = hashlib.sha256(); r = urllib.request.urlopen(sys.argv[1], timeout=30)\n"
@@ -37,30 +38,47 @@ GET = ("import hashlib, sys, urllib.request\n"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 
 
+def qemus_own_tap(host, switch, directory):
+    guest = Guest(host, "ifname=guest0,script=no,downscript=no,vnet_hdr=on", MAC, directory)
+    switch.cli("port", "add", "br", "vm", "--kind", "netdev", "--ifname", "guest0")
+    return guest
+
+
+def macvtap_on_a_tap_port(host, switch, directory):
+    switch.cli("port", "add", "br", "vm", "--kind", "tap", "--ifname", "guest0", "--mac", MAC)
+    host.ip("link", "add", "link", "guest0", "name", "macvtap0", "type", "macvtap", "mode", "passthru")
+    host.ip("link", "set", "macvtap0", "up")
+    major, minor = map(int, host.run("sh", "-c", "cat /sys/class/net/macvtap0/macvtap/tap*/dev").split(":"))
+    os.mknod(directory / "macvtap", 0o600 | stat.S_IFCHR, os.makedev(major, minor))
+    descriptor = os.open(directory / "macvtap", os.O_RDWR)
+    try:
+        return Guest(host, f"fd={descriptor}", MAC, directory, (descriptor,))
+    finally:
+        os.close(descriptor)
+
+
 class Site:
-    def __init__(self, directory):
+    def __init__(self, directory, attach):
         self.lab = Lab(f"vsqemu{os.getpid()}-", directory)
         self.blob = directory / "served" / "blob"
         self.blob.parent.mkdir()
         try:
-            self._build(directory)
+            self._build(directory, attach)
         except BaseException:
             self.lab.close()
             raise
 
-    def _build(self, directory):
+    def _build(self, directory, attach):
         hosts = [self.lab.namespace(f"host{number}") for number in (1, 2)]
         self.lab.link(hosts[0], "underlay", hosts[1], "underlay", mtu=1600)
-        hosts[0].without_ipv6()         # QEMU's tap is a device of the host's: its stack must have nothing to say there
+        hosts[0].without_ipv6()         # the guest's tap is a device of the host's, whose stack must say nothing there
         for number, host in enumerate(hosts, 1):
             host.ip("address", "add", f"192.0.2.{number}/24", "dev", "underlay")
-        self.guest = Guest(hosts[0], "guest0", "02:00:00:00:00:10", directory)
-        self.guest.run(f"ip address add {GUEST}/24 dev eth0 && ip link set eth0 up")
         self.containers = []
         self.switches = []
         for number, host in enumerate(hosts, 1):
             config = directory / f"host{number}.yaml"
-            config.write_text(CONFIG.format(host=number, other=3 - number, guest=GUEST_PORT if number == 1 else ""))
+            config.write_text(CONFIG.format(host=number, other=3 - number))
             switch = Switch(host, f"switch{number}")
             switch.apply(config)
             container = self.lab.namespace(f"container{number}")
@@ -69,15 +87,17 @@ class Site:
             wait_for("the container's HTTP server", lambda: ":80 " in container.run("ss", "-Hltn"))
             self.containers.append(container)
             self.switches.append(switch)
+        self.guest = attach(hosts[0], self.switches[0], directory)
+        self.guest.run(f"ip address add {GUEST}/24 dev eth0 && ip link set eth0 up")
         self.guest.run("mkdir /tmp/www && httpd -h /tmp/www")
 
     def guest_port(self):
         return self.switches[0].counters("br", "vm")
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    site = Site(tmp_path_factory.mktemp("guest"))
+@pytest.fixture(scope="module", params=[qemus_own_tap, macvtap_on_a_tap_port], ids=lambda attach: attach.__name__)
+def site(request, tmp_path_factory):
+    site = Site(tmp_path_factory.mktemp("guest"), request.param)
     yield site
     site.lab.close()
 
