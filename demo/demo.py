@@ -26,7 +26,7 @@ from vswitch.rpc.v1 import flow_pb2, flow_pb2_grpc
 
 HERE = Path(__file__).resolve().parent
 PREFIX = "vsdemo-"
-LOCK = "/run/lock/vswitch-demo.lock"
+LOCK = "/run/vswitch-demo.lock"
 TENANTS = ("red", "blue")
 BLUE_ONLY = "10.0.0.99"
 ASK = "import socket, sys; print(socket.create_connection((sys.argv[1], 7000), 5).recv(100).decode())"

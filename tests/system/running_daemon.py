@@ -33,7 +33,11 @@ class Daemon:
         self.state.mkdir()
         Store(self.state).save(state)
         self.process: subprocess.Popen | None = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def start(self) -> None:
         with open(self.log, "ab") as log:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import pwd
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 
 from vswitch.daemon.logs import set_up_logging
-from vswitch.datapath.launcher import Command, DirectLauncher, Launcher, find_executable, fork_privileged
+from vswitch.datapath.launcher import Command, DirectLauncher, Launcher, drop_to, find_executable, fork_privileged
 from vswitch.errors import VswitchError
 
 log = logging.getLogger("vswitchd")
@@ -49,7 +50,20 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def _launcher(arguments: argparse.Namespace, socket_path: Path) -> Launcher:
     command = Command(find_executable(arguments.datapath), str(socket_path), str(Path(arguments.state) / "datapath.log"),
                       arguments.workers, arguments.poll)
-    return fork_privileged(command, arguments.user) if arguments.user else DirectLauncher(command)
+    if not arguments.user:
+        return DirectLauncher(command)
+    launcher = fork_privileged(command, arguments.user)
+    _load_modules()
+    drop_to(arguments.user, arguments.state, arguments.run)
+    return launcher
+
+
+def _load_modules() -> None:
+    """What is otherwise loaded where it is used: the unprivileged user may not be able to read where Python is installed."""
+    for name in ("vswitch.model.switch", "vswitch.openflow.service", "vswitch.rpc.server", "vswitch.config.apply",
+                 "encodings.idna", "concurrent.futures.thread", "concurrent.futures.process", "yaml"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 async def _run(arguments: argparse.Namespace, launcher: Launcher, socket_path: Path) -> None:

@@ -122,25 +122,30 @@ class PrivilegedLauncher:
 
 
 def fork_privileged(command: Command, user: str) -> PrivilegedLauncher:
-    """Leaves a child that keeps root and starts one fixed command when asked, and drops this process to `user`.
-
-    To be called before threads and event loops; the directories of the command's socket and log are given to the user.
-    """
-    account = pwd.getpwnam(user)
+    """Leaves a child that keeps root and starts one fixed command when asked; the socket that the datapath makes can be
+    opened by the user's group. To be called before there are threads and event loops, and followed by `drop_to`."""
     log_fd = _open_log(command.log_file)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
         ours.close()
-        _serve(theirs, command.argv(), log_fd, account.pw_gid)
+        _serve(theirs, command.argv(), log_fd, pwd.getpwnam(user).pw_gid)
         os._exit(0)
     theirs.close()
     os.close(log_fd)
-    for path in (command.log_file, os.path.dirname(command.socket), os.path.dirname(command.log_file)):
-        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    return PrivilegedLauncher(ours)
+
+
+def drop_to(user: str, *owned: str) -> None:
+    """Gives the directories `owned`, and all that stands in them, to the user, and becomes that user."""
+    account = pwd.getpwnam(user)
+    for top in owned:
+        for directory, names, files in os.walk(top):
+            for name in ("", *names, *files):
+                os.chown(os.path.join(directory, name) if name else directory, account.pw_uid, account.pw_gid,
+                         follow_symlinks=False)
     os.initgroups(user, account.pw_gid)
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
-    return PrivilegedLauncher(ours)
 
 
 def _serve(sock: socket.socket, argv: list[str], log_fd: int, group: int) -> None:

@@ -10,11 +10,14 @@ together with everything that they refer to. A record cut off at the end is igno
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from vswitch.datapath.client import Client, split_entries
 from vswitch.errors import UnavailableError
@@ -24,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _LENGTH = struct.Struct("!I")
 _REWRITE_AT = 10_000        # records that a log holds at least before it is made anew
+_RETRY = 5.0                # seconds after which a log that could not be written is made anew
 _REPLAY_BATCH = 2_000       # flow_mods sent before their answers are waited for
 
 
@@ -39,53 +43,61 @@ class Journal:
         self._base = 0          # rules in the file when it was last made
         self._logged = 0        # records since
         self._rewriting = False
+        self._mend_at: float | None = None      # set while the file lacks something
 
     def applied(self, bodies: list[bytes]) -> None:
         """Flow_mods that the datapath has carried out, in its order."""
-        self._file.write(b"".join([_record(replayable(body)) for body in bodies]))
-        self._file.flush()
-        self._logged += len(bodies)
+        self._append([replayable(body) for body in bodies])
 
     def removed(self, body: bytes) -> None:
         """An ofp_flow_removed of the datapath's."""
         delete = delete_from_removed(body)
         if delete is not None:
-            self._file.write(_record(delete))
+            self._append([delete])
+
+    def _append(self, bodies: list[bytes]) -> None:
+        """The rules are in force whether they can be logged or not: a failure is told of, and mended by `rewrite`."""
+        try:
+            self._file.write(b"".join([_record(body) for body in bodies]))
             self._file.flush()
-            self._logged += 1
+        except OSError as e:
+            if self._mend_at is None:
+                self._failed(e)
+        self._logged += len(bodies)
+
+    def _failed(self, error: OSError) -> None:
+        log.error("rules can't be logged", extra={"bridge": self._bridge_id, "reason": str(error)})
+        self._mend_at = time.monotonic() + _RETRY
 
     @property
     def outgrown(self) -> bool:
-        return not self._rewriting and self._logged > max(_REWRITE_AT, 2 * self._base)
+        """Whether it is time to `rewrite`."""
+        if self._rewriting:
+            return False
+        if self._mend_at is not None:
+            return time.monotonic() >= self._mend_at
+        return self._logged > max(_REWRITE_AT, 2 * self._base)
 
     def rewrite(self, client: Client) -> asyncio.Future:
         """Makes the file anew from a dump. The future is done when the new file has taken the old one's place."""
         self._rewriting = True
-        new_path = self._path.with_suffix(".new")
-        new = open(new_path, "wb")
-        count = 0
-
-        def part(body: bytes) -> None:
-            nonlocal count
-            entries = split_entries(body)
-            count += len(entries)
-            new.write(b"".join([_record(add_from_stats(entry)) for entry in entries]))
+        draft = _Draft(self._path.with_suffix(".new"))
 
         def last(body: bytes) -> None:
-            part(body)
-            new.flush()
-            os.replace(new_path, self._path)
-            self._file.close()
-            self._file = new
-            self._base, self._logged = count, 0
+            draft.add(body)
+            if draft.finish(self._path):
+                self._close_file()
+                self._file = draft.file
+                self._base, self._logged, self._mend_at = draft.count, 0, None
 
         def done(_: asyncio.Future) -> None:
             self._rewriting = False
-            if self._file is not new:
-                new.close()
-                new_path.unlink(missing_ok=True)
+            if self._file is not draft.file:
+                draft.discard()
+                if draft.error is not None:
+                    self._failed(draft.error)
 
-        future = client.dump_flows_now(self._bridge_id, ALL_FLOWS, part, last)
+        future = client.dump_flows_now(self._bridge_id, ALL_FLOWS, draft.add, last)
         future.add_done_callback(done)
         return future
 
@@ -122,11 +134,56 @@ class Journal:
         return taken
 
     def close(self) -> None:
-        self._file.close()
+        self._close_file()
 
     def remove(self) -> None:
-        self._file.close()
+        self._close_file()
         self._path.unlink(missing_ok=True)
+
+    def _close_file(self) -> None:
+        with contextlib.suppress(OSError):      # what it could not write was told of already
+            self._file.close()
+
+
+class _Draft:
+    """The file that is to take the log's place. It is called from within the channel, where an error must not leave: the
+    first one is kept, and ends the draft."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.file: BinaryIO | None = None
+        self.count = 0
+        self.error: OSError | None = None
+        try:
+            self.file = open(path, "wb")
+        except OSError as e:
+            self.error = e
+
+    def add(self, part: bytes) -> None:
+        """A part of a dump."""
+        if self.error is None:
+            entries = split_entries(part)
+            self.count += len(entries)
+            self._try(lambda: self.file.write(b"".join([_record(add_from_stats(entry)) for entry in entries])))
+
+    def finish(self, path: Path) -> bool:
+        """Whether it has taken the place of the file at `path`."""
+        self._try(lambda: self.file.flush())
+        self._try(lambda: os.replace(self._path, path))
+        return self.error is None
+
+    def _try(self, step: Callable[[], object]) -> None:
+        if self.error is None:
+            try:
+                step()
+            except OSError as e:
+                self.error = e
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):
+            if self.file is not None:
+                self.file.close()
+            self._path.unlink(missing_ok=True)
 
 
 # ofp_flow_stats_request: all tables, any port and group, any cookie, empty match (OpenFlow 1.3.5, 7.3.5.2).

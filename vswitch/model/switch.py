@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -37,6 +38,17 @@ _AGGREGATE = struct.Struct("!QQI4x")
 _TABLE_STATS = struct.Struct("!B3xIQQ")
 
 
+def _to_its_end(method):
+    """A change goes on when its caller is cancelled: datapath and store are not left to differ."""
+    @functools.wraps(method)
+    async def run(self: Switch, *arguments, **named):
+        task = asyncio.create_task(method(self, *arguments, **named))
+        self._changes.add(task)
+        task.add_done_callback(self._changed)
+        return await asyncio.shield(task)
+    return run
+
+
 class OpenFlowSide(Protocol):
     """What the switch tells its OpenFlow sessions; plain functions, called in the datapath's order."""
 
@@ -64,6 +76,7 @@ class Switch:
         self._watchers = Watchers()
         self._missing_ports: dict[tuple[str, str], str] = {}
         self._tasks: set[asyncio.Task] = set()
+        self._changes: set[asyncio.Task] = set()
         self._openflow: OpenFlowSide | None = None
 
     # -- life
@@ -79,6 +92,7 @@ class Switch:
 
     async def stop(self, *, datapath_too: bool = False) -> None:
         """Lets go of the datapath, which forwards on, or ends it."""
+        await asyncio.gather(*self._changes, return_exceptions=True)
         for task in self._tasks:
             task.cancel()
         await self._supervisor.stop(datapath_too=datapath_too)
@@ -93,6 +107,7 @@ class Switch:
     def tenants(self) -> list[Tenant]:
         return list(self._state.tenants.values())
 
+    @_to_its_end
     async def add_tenant(self, tenant: Tenant) -> Tenant:
         async with self._changing() as (client, state):
             new = check.new_tenant(state, tenant, client.hello.n_workers)
@@ -103,6 +118,7 @@ class Switch:
         self._watchers.tell(Event("tenant", "added", name=new.name, detail=new))
         return new
 
+    @_to_its_end
     async def change_tenant(self, tenant: Tenant) -> Tenant:
         async with self._changing() as (client, state):
             old = check.found_tenant(state, tenant.name)
@@ -113,6 +129,7 @@ class Switch:
         self._watchers.tell(Event("tenant", "changed", name=new.name, detail=new))
         return new
 
+    @_to_its_end
     async def remove_tenant(self, name: str) -> None:
         async with self._changing() as (client, state):
             old = check.removable_tenant(state, name)
@@ -128,6 +145,7 @@ class Switch:
     def bridge(self, name: str) -> Bridge:
         return check.found_bridge(self._state, name)
 
+    @_to_its_end
     async def add_bridge(self, bridge: Bridge) -> Bridge:
         async with self._changing() as (client, state):
             new = check.new_bridge(state, bridge, state.host_id)
@@ -144,6 +162,7 @@ class Switch:
         self._bridges_changed(Event("bridge", "added", bridge=new.name, name=new.name, detail=new))
         return new
 
+    @_to_its_end
     async def change_bridge(self, bridge: Bridge) -> Bridge:
         async with self._changing() as (client, state):
             old = check.found_bridge(state, bridge.name)
@@ -163,6 +182,7 @@ class Switch:
         self._bridges_changed(Event("bridge", "changed", bridge=new.name, name=new.name, detail=new))
         return new
 
+    @_to_its_end
     async def remove_bridge(self, name: str) -> None:
         async with self._changing() as (client, state):
             old = check.found_bridge(state, name)
@@ -196,6 +216,7 @@ class Switch:
         run = self._runs.by_name[bridge]
         return run.config_flags, run.miss_send_len
 
+    @_to_its_end
     async def _set_run(self, name: str, **values: int | bool) -> None:
         async with self._changing() as (client, state):
             bridge = check.found_bridge(state, name)
@@ -230,6 +251,7 @@ class Switch:
         """Ports as the datapath has them."""
         return await self._client().ports(self.bridge(bridge).id if bridge else 0)
 
+    @_to_its_end
     async def add_port(self, port: Port) -> Port:
         async with self._changing() as (client, state):
             new = check.new_port(state, port)
@@ -242,6 +264,7 @@ class Switch:
         self._watchers.tell(Event("port", "added", new.bridge, new.name, status))
         return new
 
+    @_to_its_end
     async def change_port(self, port: Port) -> Port:
         async with self._changing() as (client, state):
             old = check.found_port(state, port.bridge, port.name)
@@ -305,6 +328,7 @@ class Switch:
                     log.error("a patch can't be renewed", extra={"port": peer.name, "reason": str(e)})
                     self._missing_ports[peer.bridge, peer.name] = str(e)
 
+    @_to_its_end
     async def remove_port(self, bridge: str, name: str) -> None:
         async with self._changing() as (client, state):
             old = check.found_port(state, bridge, name)
@@ -318,6 +342,7 @@ class Switch:
             self._missing_ports.pop((bridge, name), None)
         self._watchers.tell(Event("port", "removed", bridge, name, PortStatus(old, 1, 0, 0)))
 
+    @_to_its_end
     async def modify_port(self, bridge: str, change: PortMod) -> None:
         """ofp_port_mod (OpenFlow 1.3.5, 7.3.4.3): the datapath checks it, and the config it leaves is kept."""
         async with self._changing() as (client, state):
@@ -340,6 +365,7 @@ class Switch:
     def vtep(self) -> Vtep:
         return self._state.vtep
 
+    @_to_its_end
     async def set_vtep(self, vtep: Vtep) -> Vtep:
         async with self._changing() as (client, state):
             new, old = check.vtep(vtep), state.vtep
@@ -414,8 +440,9 @@ class Switch:
     # -- seeing
     def usage(self) -> Usage:
         """The counters, read from shared memory: costs the datapath nothing."""
+        self._client()
         if self._counters is None:
-            raise UnavailableError("the datapath is away")
+            raise UnavailableError("the datapath has no counters")
         names = {t.id: t.name for t in self._state.tenants.values()}
         return self._counters.usage(names, max(names, default=0) + 1)
 
@@ -438,6 +465,11 @@ class Switch:
                 "missing_ports": {f"{bridge}/{name}": why for (bridge, name), why in self._missing_ports.items()}}
 
     # -- inside
+    def _changed(self, task: asyncio.Task) -> None:
+        self._changes.discard(task)
+        if not task.cancelled():
+            task.exception()    # the caller has it, or is gone
+
     def _client(self) -> Client:
         if self._supervisor.client is None:
             raise UnavailableError("the datapath is away")
@@ -453,7 +485,7 @@ class Switch:
         """Writes the store and makes `state` the desired one; when writing fails, takes the datapath's step back."""
         try:
             await asyncio.to_thread(self._store.save, state)
-        except OSError as e:
+        except Exception as e:
             if undo is not None:
                 await undo()
             raise UnavailableError(f"the state can't be written: {e}") from e

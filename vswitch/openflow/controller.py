@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
 
 from vswitch.model.check import split_controller
@@ -53,7 +54,7 @@ class Controller:
             except TimeoutError:
                 reason = f"no answer in {_CONNECT_TIMEOUT:.0f} s"
             except OSError as e:
-                reason = e.strerror or str(e)
+                reason = os.strerror(e.errno) if e.errno and e.errno > 0 else str(e)
             self.connected = False
             self.failures += 1
             self.last_error = reason

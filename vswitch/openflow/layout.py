@@ -34,14 +34,19 @@ class Part(Protocol):
 
 
 class Rest:
-    """All that is left, as bytes."""
+    """All that is left, as bytes, after so many bytes of padding."""
     default = bytes
 
+    def __init__(self, padding: int = 0):
+        self.padding = padding
+
     def encode(self, value: bytes) -> bytes:
-        return bytes(value)
+        return bytes(self.padding) + value
 
     def decode(self, data: bytes, at: int, end: int) -> tuple[bytes, int]:
-        return bytes(data[at:end]), end
+        if end - at < self.padding:
+            raise bad_length("a message")
+        return bytes(data[at + self.padding:end]), end
 
 
 class MatchPart:

@@ -24,7 +24,7 @@ SWITCH_CONFIG = Layout("SwitchConfig", "H flags, H miss_send_len")
 PORT = Layout("PortDesc", "I port_no, 4x, 6s hw_addr, 2x, 16z name, I config, I state, I curr, I advertised, I supported,"
               " I peer, I curr_speed, I max_speed")
 PACKET_IN = Layout("PacketIn", "I buffer_id, H total_len, B reason, B table_id, Q cookie", match=MatchPart(),
-                   data=Rest())
+                   data=Rest(padding=2))
 FLOW_REMOVED = Layout("FlowRemoved", "Q cookie, H priority, B reason, B table_id, I duration_sec, I duration_nsec,"
                       " H idle_timeout, H hard_timeout, Q packet_count, Q byte_count", match=MatchPart())
 PORT_STATUS = Layout("PortStatus", "B reason, 7x", ports=Many(PORT))

@@ -54,7 +54,8 @@ class Session:
         self.connection.send(frame(type_, xid, body))
 
     async def _handle(self, frames: list[Frame]) -> None:
-        """Flow-mods, and packet-outs, that follow each other go to the datapath together."""
+        """Flow-mods, and packet-outs, that follow each other go to the datapath together, and a barrier after them with
+        them: the channel keeps the order."""
         at = 0
         while at < len(frames):
             type_ = frames[at].type
@@ -62,7 +63,11 @@ class Session:
             if type_ in (Type.FLOW_MOD, Type.PACKET_OUT):
                 while last < len(frames) and frames[last].type == type_:
                     last += 1
-                await self._many(frames[at:last])
+                if last < len(frames) and self._is_barrier(frames[last]):
+                    await self._many_and_barrier(frames[at:last], frames[last])
+                    last += 1
+                else:
+                    await self._many(frames[at:last])
             else:
                 await self._one(frames[at])
             at = last
@@ -105,6 +110,19 @@ class Session:
         for message, error in zip(good, outcome):
             if error is not None:
                 self._refuse(error, message)
+
+    @staticmethod
+    def _is_barrier(message: Frame) -> bool:
+        return (message.type, message.version, len(message.data)) == (Type.BARRIER_REQUEST, VERSION, HEADER_LEN)
+
+    async def _many_and_barrier(self, messages: list[Frame], barrier: Frame) -> None:
+        sent, error = await asyncio.gather(self._many(messages), self.switch.barrier(self.bridge), return_exceptions=True)
+        if isinstance(sent, BaseException):
+            raise sent
+        if isinstance(error, BaseException):
+            self._refuse(error, barrier)
+        else:
+            self.reply(Type.BARRIER_REPLY, barrier.xid)
 
     def _check(self, message: Frame) -> None:
         if message.version != VERSION:

@@ -1,0 +1,105 @@
+"""A controller of bare messages: sends what it is told, and waits for what it is told."""
+from __future__ import annotations
+
+import itertools
+import socket
+import time
+
+from vswitch.openflow.codec import Frame, decode, encode, encode_hello, frame, take_frames
+from vswitch.openflow.constants import Type
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def listening(port: int) -> socket.socket:
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("127.0.0.1", port))
+    server.listen()
+    server.settimeout(15)
+    return server
+
+
+class Controller:
+    def __init__(self, sock: socket.socket, *, hello: bool = True):
+        self.sock = sock
+        self.buffer = bytearray()
+        self.frames: list[Frame] = []
+        self.xids = itertools.count(100)
+        sock.settimeout(10)
+        if hello:
+            sock.sendall(encode_hello(1))
+            assert self.next().type == Type.HELLO
+
+    @classmethod
+    def to(cls, port: int, **how) -> Controller:
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                return cls(socket.create_connection(("127.0.0.1", port)), **how)
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+    def next(self, timeout: float = 10) -> Frame:
+        self.sock.settimeout(timeout)
+        while not self.frames:
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError
+            self.buffer += data
+            self.frames = take_frames(self.buffer)
+        return self.frames.pop(0)
+
+    def wait(self, type_: Type, timeout: float = 10):
+        while (message := self.next(timeout)).type != type_:
+            pass
+        return decode(message.type, message.body)
+
+    def quiet(self, seconds: float = 0.3) -> bool:
+        try:
+            self.next(seconds)
+        except TimeoutError:
+            return True
+        return False
+
+    def send(self, type_: Type, message=None) -> int:
+        xid = next(self.xids)
+        self.sock.sendall(encode(type_, xid, message))
+        return xid
+
+    def send_raw(self, type_: int, body: bytes = b"", **how) -> int:
+        xid = next(self.xids)
+        self.sock.sendall(frame(type_, xid, body, **how))
+        return xid
+
+    def ask(self, type_: Type, message=None, answer: Type | None = None):
+        xid = self.send(type_, message)
+        while (got := self.next()).xid != xid:
+            pass
+        decoded = decode(got.type, got.body)
+        if answer is not None:
+            assert got.type == answer, decoded
+        return decoded
+
+    def barrier(self) -> None:
+        self.ask(Type.BARRIER_REQUEST, None, Type.BARRIER_REPLY)
+
+    def refused(self, type_: int, body: bytes = b"", **how) -> tuple[int, int]:
+        """Type and code of the error that answers a raw message; it must carry the start of that message."""
+        xid = self.send_raw(type_, body, **how)
+        while (got := self.next()).xid != xid:
+            pass
+        assert got.type == Type.ERROR, got
+        error = decode(got.type, got.body)
+        sent = frame(type_, xid, body, **how)
+        assert error.data[:64] == sent[:64] and sent.startswith(error.data)
+        return error.type, error.code
+
+    def close(self) -> None:
+        self.sock.close()
