@@ -25,7 +25,7 @@ $(VENV)/.ready: pyproject.toml | deps-build
 # The wheel: executable, cffi module, Python package, into .venv. Seconds when nothing has changed.
 build: deps-build $(VENV)/.ready
 	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall \
-	  -Cbuild-dir=build/release .
+	  --config-settings=build-dir=build/release .
 
 demo: deps-test build
 	$(SUDO) $(BIN)/python demo/demo.py

@@ -206,7 +206,7 @@ struct dp_batch {
 
 struct dp_batch_reply {
     uint32_t n_applied;    /* items carried out; the others changed nothing */
-    uint32_t n_errors;     /* struct dp_batch_error[n_errors] follows */
+    uint32_t n_errors;     /* struct dp_batch_error[n_errors] follows; at most 256 are named */
 };
 
 struct dp_batch_error {

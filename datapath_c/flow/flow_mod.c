@@ -20,7 +20,7 @@ struct request {
 
 #define FAILED(code, field, ...) fault_openflow(f, OFPET_FLOW_MOD_FAILED, OFPFMFC_##code, field, __VA_ARGS__)
 
-static int parse_request(const uint8_t *d, size_t len, struct request *q, fault *f)
+static int parse_request(const struct bridge *b, const uint8_t *d, size_t len, struct request *q, fault *f)
 {
     if (len < OFP_FLOW_MOD_FIXED + 8)
         return fault_openflow(f, OFPET_BAD_REQUEST, OFPBRC_BAD_LEN, "flow_mod", "%zu bytes", len);
@@ -49,6 +49,9 @@ static int parse_request(const uint8_t *d, size_t len, struct request *q, fault 
     q->instructions_len = len - OFP_FLOW_MOD_FIXED - (size_t)n;
     if (deletes)
         return 0;
+    if (q->buffer_id != OFP_NO_BUFFER && b->buffers[q->buffer_id % BRIDGE_BUFFERS].id != q->buffer_id)
+        return fault_openflow(f, OFPET_BAD_REQUEST, OFPBRC_BUFFER_UNKNOWN, "buffer_id", "no packet in buffer 0x%x",
+                              q->buffer_id);
     return instructions_check(q->instructions, q->instructions_len, q->table_id, &q->match, f);
 }
 
@@ -289,7 +292,7 @@ int flow_mod(struct bridge *b, const uint8_t *body, size_t len, struct flow_mod_
 {
     struct request q;
     *result = (struct flow_mod_result){.buffer_id = OFP_NO_BUFFER};
-    int e = parse_request(body, len, &q, f);
+    int e = parse_request(b, body, len, &q, f);
     if (e)
         return e;
     if (q.command == OFPFC_ADD) {

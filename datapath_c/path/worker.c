@@ -176,10 +176,14 @@ static void run_turn(struct worker *w, struct wtenant *t)
 static bool poll_ports(struct worker *w, int timeout)
 {
     struct epoll_event events[EVENTS];
-    if (timeout)
+    if (timeout) {
         urcu_qsbr_thread_offline();
+        atomic_store_explicit(&w->asleep, true, memory_order_release);
+    }
     int n = epoll_wait(w->epoll_fd, events, EVENTS, timeout);
     if (timeout) {
+        /* A0: in one order with S0. Whoever still sees us asleep has made its change before we look at anything. */
+        atomic_store_explicit(&w->asleep, false, memory_order_seq_cst);
         urcu_qsbr_thread_online();
         worker_account(w, &w->row->system[DP_SYS_POLL]);
     }

@@ -31,6 +31,7 @@ struct worker {
     pthread_t thread;
     struct mailbox mail;
     _Atomic bool stop;
+    _Atomic bool asleep;       /* holds no packet and will look at everything anew when it wakes */
     int epoll_fd;
     struct packet_pool pool;
     struct wfq sched;

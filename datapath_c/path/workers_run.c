@@ -90,13 +90,25 @@ static void arrived(struct letter *l, void *consumer)
     free(b);
 }
 
+static bool is_last(struct barrier *b)
+{
+    return atomic_fetch_sub_explicit(&b->left, 1, memory_order_acq_rel) == 1;
+}
+
 static void pass(struct worker *w, void *arg)
 {
     struct barrier *b = arg;
-    if (atomic_fetch_sub_explicit(&b->left, 1, memory_order_acq_rel) == 1) {
+    if (is_last(b)) {
         b->letter.fn = arrived;
         mailbox_post(&b->dp->mail, &b->letter);
     }
+}
+
+/* A worker that sleeps with nothing in its mailbox has no packet in flight, and will see every change when it wakes. */
+static bool has_nothing(struct worker *w)
+{
+    /* S0: pairs with A0 in path/worker.c. */
+    return mailbox_empty(&w->mail) && atomic_load_explicit(&w->asleep, memory_order_seq_cst);
 }
 
 void datapath_barrier(struct datapath *dp, void (*done)(void *), void *arg)
@@ -109,9 +121,17 @@ void datapath_barrier(struct datapath *dp, void (*done)(void *), void *arg)
     b->dp = dp;
     b->done = done;
     b->arg = arg;
-    atomic_init(&b->left, dp->n_workers);
+    /* One more than there are workers: this loop's own. */
+    atomic_init(&b->left, dp->n_workers + 1);
+    atomic_thread_fence(memory_order_seq_cst);
     for (unsigned i = 0; i < dp->n_workers; i++) {
+        struct worker *w = dp->workers[i];
         b->calls[i] = (struct call){.letter.fn = answer, .fn = pass, .arg = b};
-        worker_post(dp->workers[i], &b->calls[i].letter);
+        if (dp->threaded && has_nothing(w))
+            is_last(b);
+        else
+            worker_post(w, &b->calls[i].letter);
     }
+    if (is_last(b))
+        arrived(&b->letter, dp);
 }

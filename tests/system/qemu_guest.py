@@ -1,0 +1,61 @@
+"""A QEMU guest with a shell on its serial port, and one network card on a tap."""
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import subprocess
+import time
+from pathlib import Path
+
+import guest_kernel
+from hosts import Failure, Namespace
+
+CARD = "virtio-net-pci,netdev=net0,mac={mac},csum=on,gso=on,guest_csum=on,host_tso4=on,host_tso6=on,guest_tso4=on,guest_tso6=on"
+# Bits of struct virtio_net_hdr's features (virtio 1.2, 5.1.3), as /sys/class/net/eth0/device/features counts them.
+OFFLOADS = {"csum": 0, "guest_csum": 1, "guest_tso4": 7, "guest_tso6": 8, "host_tso4": 11, "host_tso6": 12}
+
+
+class Guest:
+    """Emulated: a stock kernel boots so on any machine."""
+
+    def __init__(self, host: Namespace, tap: str, mac: str, directory: Path, descriptors: tuple[int, ...] = ()):
+        """`tap` is what QEMU is told of the tap: its name and vnet_hdr=on, or the descriptor of one that is open."""
+        self._numbers = itertools.count(1)
+        self._seen = b""
+        self._qemu = host.start(
+            "qemu", "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1",
+            "-m", "768", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", guest_kernel.kernel(),
+            "-initrd", guest_kernel.initramfs(directory), "-append", "console=ttyS0 quiet panic=-1 mitigations=off",
+            "-netdev", f"tap,id=net0,{tap}", "-device", CARD.format(mac=mac), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            bufsize=0, pass_fds=descriptors)
+        self.run("true", timeout=60)
+
+    def run(self, command: str, timeout: float = 20) -> str:
+        """What a shell command prints; Failure when it fails."""
+        mark = f"done-{next(self._numbers)}:"
+        # The mark is put together by the guest, so that what is sent is not taken for the answer.
+        self._qemu.stdin.write(f"{command}\necho {mark[:4]}''{mark[4:]}$?\n".encode())
+        printed, status = self._read_to(mark.encode(), command, timeout)
+        if status != 0:
+            raise Failure(f"guest: {command}: exit status {status}: {printed.strip()[-2000:]}")
+        return printed.replace("\r", "")
+
+    def _read_to(self, mark: bytes, command: str, timeout: float) -> tuple[str, int]:
+        deadline = time.monotonic() + timeout
+        while True:
+            before, found, after = self._seen.partition(mark)
+            if found and b"\n" in after:
+                status, _, self._seen = after.partition(b"\n")
+                return before.decode(errors="replace"), int(status)
+            if not select.select([self._qemu.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
+                raise Failure(f"guest: {command}: no end within {timeout:g} s: {self._seen[-2000:]!r}")
+            chunk = os.read(self._qemu.stdout.fileno(), 65536)
+            if not chunk:
+                raise Failure(f"guest: {command}: QEMU has ended: {self._seen[-2000:]!r}")
+            self._seen += chunk
+
+    def offloads(self) -> set[str]:
+        """Those that guest and QEMU agreed on."""
+        bits = self.run("cat /sys/class/net/eth0/device/features").strip().splitlines()[-1]
+        return {name for name, bit in OFFLOADS.items() if bits[bit] == "1"}

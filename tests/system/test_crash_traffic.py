@@ -1,0 +1,95 @@
+"""Either process is killed while containers talk through taps that were moved into their namespaces."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from hosts import Lab, Switch, ping, tcp_server, wait_for
+
+CONFIG = """
+tenants:
+  red:
+    bridges:
+      br:
+        fail_mode: secure
+        ports:
+          c1: {kind: tap, port_no: 1}
+          c2: {kind: tap, port_no: 2}
+        flows:
+          - priority=1,in_port=1,actions=output:2
+          - priority=1,in_port=2,actions=output:1
+"""
+RULES = 5000
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(f"vscr{os.getpid()}-", tmp_path)
+    try:
+        host = lab.namespace("host")
+        config = tmp_path / "config.yaml"
+        config.write_text(CONFIG)
+        lab.switch = Switch(host, "switch")
+        lab.switch.apply(config)
+        rules = tmp_path / "rules"
+        rules.write_text("".join(f"priority=9,udp,tp_dst={i},actions=drop\n" for i in range(1, RULES + 1)))
+        lab.switch.cli("flow", "add", "br", "-f", rules)
+        lab.one, lab.two = lab.namespace("one"), lab.namespace("two")
+        lab.one.adopt(host, "c1", "10.0.0.1/24")
+        lab.two.adopt(host, "c2", "10.0.0.2/24")
+        assert len(ping(lab.one, "10.0.0.2", 3)) == 3
+        yield lab
+    finally:
+        lab.close()
+
+
+def info(switch) -> dict:
+    return json.loads(switch.cli("--json", "info"))
+
+
+def n_rules(switch) -> int:
+    return len(switch.cli("flow", "dump", "br").splitlines())
+
+
+def test_vswitchd_killed_loses_no_packet(lab):
+    tcp_server(lab.two, "iperf3")
+    pid = info(lab.switch)["pid"]
+    stream = subprocess.Popen(["ip", "netns", "exec", lab.one.name, "iperf3", "-J", "-u", "-b", "20M", "-l", "500", "-t", "7",
+                               "-c", "10.0.0.2"], stdout=subprocess.PIPE, text=True)
+    time.sleep(2)
+    lab.switch.process.kill()
+    lab.switch.process.wait()
+    time.sleep(2)
+    again = Switch(lab.switch.host, "switch")
+    report = json.loads(stream.communicate(timeout=30)[0])["end"]["sum"]
+    assert report["packets"] > 30_000
+    assert report["lost_packets"] == 0
+    assert info(again)["pid"] == pid, "the datapath was started anew"
+    assert n_rules(again) == RULES + 2
+
+
+def test_vswitchd_killed_under_tcp(lab):
+    tcp_server(lab.two, "iperf3")
+    stream = subprocess.Popen(["ip", "netns", "exec", lab.one.name, "iperf3", "-J", "-i", "0.5", "-t", "4", "-c", "10.0.0.2"],
+                              stdout=subprocess.PIPE, text=True)
+    time.sleep(1.5)
+    lab.switch.process.kill()
+    lab.switch.process.wait()
+    report = json.loads(stream.communicate(timeout=30)[0])
+    assert all(i["sum"]["bytes"] > 0 for i in report["intervals"])
+
+
+def test_datapath_killed_is_back_with_every_rule(lab):
+    """The taps live in the containers' namespaces, under other names: they are found there and taken over."""
+    before = lab.switch.cli("flow", "dump", "br")
+    old = info(lab.switch)["pid"]
+    os.kill(old, signal.SIGKILL)
+    began = time.monotonic()
+    wait_for("a ping is answered", lambda: ping(lab.one, "10.0.0.2", 1, wait=0.05), 10)
+    outage = time.monotonic() - began
+    assert info(lab.switch)["pid"] != old
+    assert n_rules(lab.switch) == RULES + 2 == len(before.splitlines())
+    assert outage < 2.0
+    print(f"forwarding again after {outage:.2f} s")
