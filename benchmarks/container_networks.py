@@ -1,4 +1,4 @@
-"""Three ways to connect two containers: our switch, Open vSwitch's userspace datapath, the Linux bridge."""
+"""Ways to connect two containers: our switch, Open vSwitch's userspace datapath without and with TSO, the Linux bridge."""
 from __future__ import annotations
 
 import subprocess

@@ -1,4 +1,5 @@
-"""TCP throughput and round-trip times between two containers: our switch, Open vSwitch's userspace datapath, the Linux bridge.
+"""TCP throughput and round-trip times between two containers: our switch, Open vSwitch's userspace datapath (as shipped, and
+with its segmentation offload switched on), the Linux bridge.
 
 All in one run, the repeats by turns, so that the machine's moods fall on all alike. Both ends share the cores
 with the switch. Prints a Markdown table, writes every figure to out/containers.json.
@@ -33,7 +34,7 @@ COLUMNS = {     # heading -> how it comes from a system's figures
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3, help="of each TCP stream (default %(default)s)")
     parser.add_argument("--pings", type=int, default=300, help="a repeat, 10 ms apart (default %(default)s)")
@@ -125,7 +126,8 @@ def save(path: Path, results: dict, machine: Machine, options: argparse.Namespac
                for label, figures in results.items()}
     path.write_text(json.dumps({
         "systems": systems, "stalls": machine.report(), "cores": os.cpu_count(), "kernel": platform.release(),
-        "open_vswitch": output("ovs-vswitchd", "--version").splitlines()[0], "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "open_vswitch": output("ovs-vswitchd", "--version").splitlines()[0],
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "repeats": options.repeats, "seconds": options.seconds, "pings": options.pings,
         "round_trips": options.round_trips}, indent=2) + "\n")
 

@@ -7,6 +7,7 @@
 """
 from __future__ import annotations
 
+import argparse
 import fcntl
 import os
 import shutil
@@ -32,8 +33,10 @@ ASK = "import socket, sys; print(socket.create_connection((sys.argv[1], 7000), 5
 
 
 class Demo:
-    def __init__(self, lab: Lab):
+    def __init__(self, lab: Lab, controller: list[str]):
         self.lab = lab
+        self.controller_words = controller
+        self.controller: subprocess.Popen | None = None
         self.hosts: dict[int, Namespace] = {}
         self.switches: dict[int, Switch] = {}
         self.containers: dict[tuple[str, int], Namespace] = {}
@@ -49,7 +52,7 @@ class Demo:
             try:
                 held, figure = measure(tenant)
             except (Failure, subprocess.TimeoutExpired) as failure:
-                held, figure = False, str(failure)
+                held, figure = False, str(failure).splitlines()[-1]
             self.check(f"{tenant}: {what}", held, figure)
 
     def build(self) -> None:
@@ -59,8 +62,8 @@ class Demo:
         self.lab.link(self.hosts[1], "underlay", self.hosts[2], "underlay", mtu=1600)
         for number, host in self.hosts.items():
             host.ip("address", "add", f"192.0.2.{number}/24", "dev", "underlay")
-        self.hosts[1].start("controller", sys.executable, "-P", "-m", "vswitch.controllers.runner", "--host", "0.0.0.0",
-                            "learning_switch")
+        self.controller = self.hosts[1].start("controller", sys.executable, "-P", "-m", "vswitch.controllers.runner",
+                                              "--host", "0.0.0.0", *self.controller_words)
         for number, host in self.hosts.items():
             self.switches[number] = Switch(host, f"switch{number}")
             changes = self.switches[number].apply(HERE / f"host{number}.yaml")
@@ -100,6 +103,8 @@ class Demo:
 
     def _controllers(self) -> None:
         def connected(switch: Switch) -> bool:
+            if self.controller.poll() is not None:
+                raise Failure(f"the controller has ended: {self.hosts[1].log('controller')}")
             sessions = switch.client.call("BridgeService.ListControllers", bridge="br-red").controllers
             return bool(sessions) and all(session.connected for session in sessions)
 
@@ -181,6 +186,11 @@ def only_one_at_a_time():
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--app", default="learning_switch", help="red's controller, as vswitch-controller takes it "
+                        "(default %(default)s; Ryu's own: ryu.app.simple_switch_13)")
+    parser.add_argument("--on", default="os-ken", choices=("os-ken", "ryu"), help="its platform (default %(default)s)")
+    options = parser.parse_args()
     if os.geteuid():
         sys.exit("demo: needs root, for network namespaces and taps")
     lock = only_one_at_a_time()
@@ -188,19 +198,19 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="vswitch-demo-"))
     start = time.monotonic()
     lab = Lab(PREFIX, directory)
-    demo = Demo(lab)
-    verdict = "interrupted"
+    demo = Demo(lab, ["--on", options.on, options.app])
+    verdict = "failed"
     try:
         lab.remove_leftovers()
         print("two hosts, two tenants with the same addresses:", flush=True)
         demo.build()
         demo.run_checks()
-        verdict = "failed" if demo.failed else "every check held"
+        if not demo.failed:
+            verdict = "every check held"
     except Failure as failure:
         print(f"  FAILED  {failure}", flush=True)
-        verdict = "failed"
     except KeyboardInterrupt:
-        pass
+        verdict = "interrupted"
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)       # a second Ctrl-C doesn't leave half of it behind

@@ -112,6 +112,10 @@ class Namespace:
         self.lab.processes.append(process)
         return process
 
+    def log(self, name: str) -> str:
+        """The end of what a process that was started here printed."""
+        return (self.lab.directory / f"{name}.log").read_text(errors="replace")[-2000:].strip()
+
     def without_ipv6(self) -> None:
         """No router solicitations and neighbour discovery: the only packets are those that a test sends."""
         self.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
@@ -139,7 +143,7 @@ class Switch:
 
     def _is_up(self) -> bool:
         if self.process.poll() is not None:
-            raise Failure(f"{self.name} has ended: {(self.host.lab.directory / f'{self.name}.log').read_text()[-2000:]}")
+            raise Failure(f"{self.name} has ended: {self.host.log(self.name)}")
         try:
             return self.client.call("SwitchService.GetInfo").connected
         except UnavailableError:
@@ -171,6 +175,9 @@ def tcp_server(server: Namespace, name: str) -> None:
 
 def tcp_throughput(client: Namespace, address: str, seconds: float, *options: object) -> tuple[float, int]:
     """Gbit/s that arrived over one connection, and the bytes. The server must run there."""
-    report = json.loads(client.run("iperf3", "-J", "-c", address, "-t", seconds, *options, timeout=seconds + 20))
+    report = json.loads(client.run("iperf3", "-J", "-c", address, "-t", seconds, "--connect-timeout", 3000, *options,
+                                   timeout=seconds + 20))
+    if "error" in report:
+        raise Failure(f"iperf3: {report['error']}")
     received = report["end"]["sum_received"]
     return received["bits_per_second"] / 1e9, received["bytes"]

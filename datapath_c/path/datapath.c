@@ -12,6 +12,7 @@
 #include "tunnel/vtep.h"
 
 #define DEFAULT_SLICE_US 2
+#define AGEING_SECONDS 5       /* lookups ignore what has aged; this only makes room */
 #define DEFAULT_AGEING 300
 #define DEFAULT_MACS 8192
 #define DEFAULT_RULES 1000000
@@ -371,12 +372,16 @@ void datapath_port_conf(struct port *p, struct dp_port *conf)
 void datapath_tick(struct datapath *dp)
 {
     uint64_t now = clock_now();
+    bool age = now >= dp->next_ageing;
+    if (age)
+        dp->next_ageing = now + AGEING_SECONDS * clock_hz;
     for (uint32_t i = 0; i < DP_MAX_BRIDGES; i++) {
         struct bridge *b = dp->bridges[i];
         if (!b)
             continue;
         bridge_expire(b, now);
-        mac_sweep(&b->macs, (uint32_t)(now / clock_hz), b->conf.mac_ageing, 0);
+        if (age)
+            mac_sweep(&b->macs, (uint32_t)(now / clock_hz), b->conf.mac_ageing, 0);
     }
     for (uint32_t i = 0; i < DP_MAX_PORTS; i++) {
         struct port *p = dp->ports[i];

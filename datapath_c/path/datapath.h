@@ -24,6 +24,7 @@ struct datapath {
     struct vtep *vtep;
     uint64_t incarnation;
     uint64_t slice;            /* cycles of a turn */
+    uint64_t next_ageing;      /* when learned addresses are looked through again */
 
     int shm_fd;
     void *shm;

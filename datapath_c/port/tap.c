@@ -170,7 +170,10 @@ static void tap_tx(struct port *p, struct port_io *io, struct packet **packets, 
 
 static uint32_t tap_state(struct port *p)
 {
-    /* A device that was moved to another namespace can't be seen from here: its user decides, and a write tells. */
+    struct ifreq r;
+    if (ioctl(p->queues[0].fd, TUNGETIFF, &r))
+        return OFPPS_LINK_DOWN;    /* the device went with the namespace that it was moved to */
+    /* One that was moved to another namespace can't be seen from here: its user decides, and a write tells. */
     int flags = device_flags(p->conf.ifname);
     return flags >= 0 && !(flags & IFF_UP) ? OFPPS_LINK_DOWN : OFPPS_LIVE;
 }

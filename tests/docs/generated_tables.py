@@ -1,5 +1,5 @@
 """Tables of the documents that say again what the code says. In a document: <!-- generated: NAME -->, the table,
-<!-- end -->. test_tables.py compares; `python tests/docs/generated_tables.py` writes them anew."""
+<!-- end -->. test_documents_match_code.py compares; `python tests/docs/generated_tables.py` writes them anew."""
 from __future__ import annotations
 
 import importlib

@@ -83,3 +83,14 @@ def test_both_ends_have_learned_the_other(site):
     assert wait_for("the kernel's entry", lambda: near in site.kernel.run("bridge", "fdb", "show", "dev", "vx"))
     far = site.kernel.run("cat", "/sys/class/net/vx/address").strip()
     assert far in site.switch.cli("mac", "list", "br")
+
+
+def test_a_rule_names_the_remote(site, request):
+    """Without a flood list and without learning, nothing leaves; with the tunnel's destination set by a rule, it does."""
+    _, _, remote, _ = UNDERLAYS[request.node.callspec.params["site"]]
+    field = "tun_ipv6_dst" if ":" in remote else "tun_dst"
+    site.switch.cli("port", "set", "br", "vx", "--remote", "", "--no-learning")
+    assert ping(site.container, FAR, count=2, wait=0.2) == []
+    site.switch.cli("flow", "add", "br", "priority=5,in_port=2,actions=output:1")
+    site.switch.cli("flow", "add", "br", f"priority=5,in_port=1,actions=set_field:{remote}->{field},output:2")
+    assert len(ping(site.container, FAR, count=5)) == 5

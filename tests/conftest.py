@@ -1,0 +1,13 @@
+"""With VSWITCH_SKIP_NOTHING set, as `make test` does, a test that would be skipped fails and says why."""
+import os
+
+import pytest
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and os.environ.get("VSWITCH_SKIP_NOTHING") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} would be skipped: {report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr}"
