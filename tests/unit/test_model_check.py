@@ -44,6 +44,7 @@ VXLAN, PATCH, DUMMY = Port("new", "b1", "vxlan", vni=7), Port("q", "r2", "patch"
     (BRIDGE, {"controllers": ("tcp:h:70000",)}, InvalidError, "bridge.controllers"),
     (BRIDGE, {"controllers": ("tcp:[::g]:1",)}, InvalidError, "bridge.controllers"),
     (BRIDGE, {"controllers": ("tcp:h", "tcp:h")}, InvalidError, "bridge.controllers"),
+    (BRIDGE, {"controllers": tuple(f"tcp:h:{port}" for port in range(1, 18))}, InvalidError, "bridge.controllers"),
     (BRIDGE, {"listen": ("ptcp:x",)}, InvalidError, "bridge.listen"),
     (BRIDGE, {"listen": ("ptcp:1:1.2.3",)}, InvalidError, "bridge.listen"),
     (BRIDGE, {"listen": ("ptcp:6653",)}, ExistsError, "bridge.listen"),

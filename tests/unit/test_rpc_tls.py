@@ -8,7 +8,7 @@ import pytest
 
 from vswitch.cli.client import Client
 from vswitch.errors import UnavailableError
-from vswitch.rpc.server import TlsFiles, serve
+from vswitch.rpc.server import Tls, serve
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 
@@ -34,7 +34,7 @@ def keys(tmp_path):
 
 
 async def test_mutual_tls(double, keys, tmp_path):
-    tls = TlsFiles(Path(keys["server.key"]), Path(keys["server.pem"]), Path(keys["ca.pem"]))
+    tls = Tls(*(Path(keys[name]).read_bytes() for name in ("server.key", "server.pem", "ca.pem")))
     api = await serve(double, ["127.0.0.1:0"], tls)
     try:
         known = Client(api.addresses[0], (keys["client.key"], keys["client.pem"], keys["ca.pem"]), False)

@@ -31,6 +31,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", metavar="FILE", help="apply this configuration at the start")
     parser.add_argument("--api", metavar="ADDRESS", action="append",
                         help="gRPC address, may be repeated (default unix:RUN/api.sock)")
+    parser.add_argument("--api-tls", metavar=("KEY", "CERT", "CA"), nargs=3,
+                        help="PEM files for host:port addresses of the API: its key and certificate, and the authority "
+                             "whose clients are let in")
+    parser.add_argument("--metrics", metavar="ADDRESS", help="serve Prometheus at host:port, path /metrics")
     parser.add_argument("--datapath", metavar="PATH", default="", help="the executable vswitch-datapath")
     parser.add_argument("--stop-datapath", action="store_true", help="end the datapath when vswitchd is ended")
     parser.add_argument("--log-level", metavar="LEVEL", default="info", choices=("debug", "info", "warning", "error"))
@@ -61,12 +65,17 @@ def _launcher(arguments: argparse.Namespace, socket_path: Path) -> Launcher:
 def _load_modules() -> None:
     """What is otherwise loaded where it is used: the unprivileged user may not be able to read where Python is installed."""
     for name in ("vswitch.model.switch", "vswitch.openflow.service", "vswitch.rpc.server", "vswitch.config.apply",
-                 "encodings.idna", "concurrent.futures.thread", "concurrent.futures.process", "yaml"):
+                 "vswitch.metrics.server", "encodings.idna", "concurrent.futures.thread", "concurrent.futures.process", "yaml"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
 
-async def _run(arguments: argparse.Namespace, launcher: Launcher, socket_path: Path) -> None:
+def _read_tls(arguments: argparse.Namespace) -> tuple[bytes, ...]:
+    """Read while we still may: the unprivileged user need not."""
+    return tuple(Path(name).read_bytes() for name in arguments.api_tls or ())
+
+
+async def _run(arguments: argparse.Namespace, launcher: Launcher, socket_path: Path, tls: tuple[bytes, ...]) -> None:
     from vswitch.model.switch import Switch
     from vswitch.openflow.service import OpenFlowService
 
@@ -74,16 +83,21 @@ async def _run(arguments: argparse.Namespace, launcher: Launcher, socket_path: P
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.set)
     switch = Switch(arguments.state, str(socket_path), launcher)
-    api = openflow = None
+    api = openflow = metrics = None
     start = asyncio.create_task(_start(switch, arguments))
     try:
         openflow = OpenFlowService(switch, arguments.run)
-        api = await _serve_api(switch, arguments.api or [f"unix:{Path(arguments.run).absolute()}/api.sock"])
+        api = await _serve_api(switch, arguments.api or [f"unix:{Path(arguments.run).absolute()}/api.sock"], tls)
+        if arguments.metrics:
+            from vswitch.metrics.server import serve_metrics
+            metrics = serve_metrics(switch, arguments.metrics)
         log.info("vswitchd runs", extra={"pid": os.getpid()})
         await ending.wait()
         log.info("vswitchd ends", extra={"datapath": "ends too" if arguments.stop_datapath else "runs on"})
     finally:
         start.cancel()
+        if metrics is not None:
+            await metrics.stop()
         if api is not None:
             await api.stop()
         if openflow is not None:
@@ -104,13 +118,13 @@ async def _start(switch, arguments: argparse.Namespace) -> None:
         log.exception("start-up is not complete")
 
 
-async def _serve_api(switch, addresses: list[str]):
+async def _serve_api(switch, addresses: list[str], tls: tuple[bytes, ...]):
     try:
-        from vswitch.rpc.server import serve
+        from vswitch.rpc.server import Tls, serve
     except ImportError as e:
         log.error("no gRPC API", extra={"reason": str(e)})
         return None
-    return await serve(switch, addresses)
+    return await serve(switch, addresses, Tls(*tls) if tls else None)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -120,9 +134,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         for directory in (arguments.state, arguments.run):
             os.makedirs(directory, mode=0o755, exist_ok=True)
+        tls = _read_tls(arguments)
         launcher = _launcher(arguments, socket_path)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run(arguments, launcher, socket_path))
+            asyncio.run(_run(arguments, launcher, socket_path, tls))
     except (VswitchError, OSError) as e:
         log.error("vswitchd can't run", extra={"reason": str(e)})
         return 1

@@ -17,7 +17,7 @@ OFP_PORT = 6653             # IANA's port for OpenFlow
 OFPP_MAX, OFPP_LOCAL = 0xffffff00, 0xfffffffe
 PORT_CONFIG_BITS = 0x65     # OFPPC_PORT_DOWN, NO_RECV, NO_FWD, NO_PACKET_IN (OpenFlow 1.3.5, 7.2.1)
 KINDS = ("tap", "netdev", "vxlan", "patch", "dummy")
-MAX_TENANT_ID, MAX_BRIDGE_ID, MAX_REMOTES = 4095, 16383, 1024
+MAX_TENANT_ID, MAX_BRIDGE_ID, MAX_REMOTES, MAX_TARGETS = 4095, 16383, 1024, 16
 DEVICE_NAME_MAX = 15
 
 
@@ -141,6 +141,8 @@ def _bridge(state: State, new: Bridge) -> None:
     for field, targets in (("bridge.controllers", new.controllers), ("bridge.listen", new.listen)):
         if len(set(targets)) != len(targets):
             raise InvalidError("names the same target twice", field)
+        if len(targets) > MAX_TARGETS:
+            raise InvalidError(f"{len(targets)} targets, a bridge has at most {MAX_TARGETS}", field)
     taken = {t: b.name for b in state.bridges.values() if b.name != new.name for t in b.listen}
     for target in new.listen:
         if target in taken:

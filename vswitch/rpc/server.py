@@ -47,15 +47,14 @@ SERVICES = (
 
 
 @dataclass(frozen=True)
-class TlsFiles:
-    """PEM files of the server's key and certificate, and of the authority whose clients are let in."""
-    key: Path
-    certificate: Path
-    client_authority: Path
+class Tls:
+    """PEM of the server's key and certificate, and of the authority whose clients are let in."""
+    key: bytes
+    certificate: bytes
+    client_authority: bytes
 
     def credentials(self) -> grpc.ServerCredentials:
-        return grpc.ssl_server_credentials([(self.key.read_bytes(), self.certificate.read_bytes())],
-                                           self.client_authority.read_bytes(), require_client_auth=True)
+        return grpc.ssl_server_credentials([(self.key, self.certificate)], self.client_authority, require_client_auth=True)
 
 
 class ApiServer:
@@ -76,7 +75,7 @@ class ApiServer:
             path.unlink(missing_ok=True)
 
 
-async def serve(switch: Switch, addresses: Sequence[str] = (DEFAULT_ADDRESS,), tls: TlsFiles | None = None) -> ApiServer:
+async def serve(switch: Switch, addresses: Sequence[str] = (DEFAULT_ADDRESS,), tls: Tls | None = None) -> ApiServer:
     """Serves `switch` at `addresses`. InvalidError for an address that is none, UnavailableError for one that is taken."""
     server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=[
         ("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.max_send_message_length", MAX_MESSAGE),
@@ -97,7 +96,7 @@ async def serve(switch: Switch, addresses: Sequence[str] = (DEFAULT_ADDRESS,), t
     return ApiServer(server, bound, health_status, sockets)
 
 
-def _bind(server: grpc.aio.Server, address: str, tls: TlsFiles | None, sockets: list[Path]) -> str:
+def _bind(server: grpc.aio.Server, address: str, tls: Tls | None, sockets: list[Path]) -> str:
     if address.startswith("unix:"):
         path = Path(address.removeprefix("unix:"))
         if not path.is_absolute():

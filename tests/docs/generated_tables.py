@@ -1,0 +1,110 @@
+"""Tables of the documents that say again what the code says. In a document: <!-- generated: NAME -->, the table,
+<!-- end -->. test_documents_match_code.py compares; `python tests/docs/generated_tables.py` writes them anew."""
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+
+from vswitch._datapath import ffi, lib
+from vswitch.datapath.fields import FIELDS
+from vswitch.openflow.flow_text_fields import ALIASES
+
+ROOT = Path(__file__).resolve().parents[2]
+SECTION = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->\n)", re.DOTALL)
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    headings = list(headings)
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def drop_reasons() -> str:
+    rows, reason = [], 0
+    while (name := lib.dp_drop_name(reason)) != ffi.NULL:
+        rows.append((f"`{ffi.string(name).decode()}`", ffi.string(lib.dp_drop_text(reason)).decode()))
+        reason += 1
+    return table(("reason", "why the packet was dropped"), rows)
+
+
+def match_fields() -> str:
+    others: dict[str, list[str]] = {}
+    for word, name in ALIASES.items():
+        others.setdefault(name, []).append(f"`{word}`")
+    return table(("field", "also written", "bits", "mask", "set-field", "needs"), (
+        (f"`{f.name}`", ", ".join(others.get(f.name, [])), f.bits, "yes" if f.maskable else "", "yes" if f.settable else "",
+         "" if f.prereq == "none" else f.prereq) for f in FIELDS))
+
+
+def commands() -> str:
+    from vswitch.cli.main import cli
+    return table(("command", "what it does", "options"), _commands(cli, ["vswitch"], click.Context(cli)))
+
+
+def _commands(group, path: list[str], context) -> list[tuple[str, str, str]]:
+    rows = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            rows += _commands(command, [*path, name], context)
+            continue
+        arguments = [p.make_metavar(context) for p in command.params if isinstance(p, click.Argument)]
+        options = ["/".join((*p.opts, *p.secondary_opts)) for p in command.params if isinstance(p, click.Option)]
+        rows.append((f"`{' '.join([*path, name, *arguments])}`", command.get_short_help_str(200),
+                     " ".join(f"`{option}`" for option in options)))
+    return rows
+
+
+def services() -> str:
+    import vswitch.rpc.v1
+    rows = []
+    for module in sorted(m.name for m in pkgutil.iter_modules(vswitch.rpc.v1.__path__) if m.name.endswith("_pb2")):
+        descriptor = importlib.import_module(f"vswitch.rpc.v1.{module}").DESCRIPTOR
+        for service in descriptor.services_by_name.values():
+            for method in service.methods:
+                reply = f"{'stream of ' if method.server_streaming else ''}`{method.output_type.name}`"
+                rows.append((f"`{service.name}.{method.name}`", f"`{method.input_type.name}`", reply))
+    return table(("method", "request", "reply"), rows)
+
+
+def metrics() -> str:
+    from vswitch.metrics.families import families
+    from vswitch.metrics.snapshot import Snapshot
+    from vswitch.model.objects import AccountUsage, ControllerStatus, Port, PortStatus, Usage, WorkerUsage
+
+    account = AccountUsage(0, "t", {"rx": 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, {"no_rule": 0})
+    worker = WorkerUsage(0, 0, 0, {"idle": 0}, 0, 0, 0, 0, 0, [0], [account])
+    port = PortStatus(Port("p", "b", "dummy"), 0, 0, 0, {f"{way}_{what}": 0 for way in ("rx", "tx") for what in
+                                                          ("packets", "bytes", "drops", "errors")})
+    controller = ControllerStatus("b", "tcp:c", False, 0, "", "")
+    snapshot = Snapshot(True, 0, {"t": 1}, {"b": "t"}, [controller], Usage(1, [worker]), [port])
+    return table(("metric", "labels", "what it says"), (
+        (f"`{f.name}{'_total' if f.type == 'counter' else ''}`", ", ".join(_labels(f)), f.documentation)
+        for f in families(snapshot)))
+
+
+def _labels(family) -> list[str]:
+    return [f"`{label}`" for label in family.samples[0].labels if label != "le"]
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "drop-reasons": drop_reasons, "match-fields": match_fields, "commands": commands, "services": services,
+    "metrics": metrics,
+}
+
+
+def renewed(text: str) -> str:
+    return SECTION.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[4]}", text)
+
+
+if __name__ == "__main__":
+    for path in (ROOT / "docs").glob("*.md"):
+        old = path.read_text(encoding="utf-8")
+        if (new := renewed(old)) != old:
+            path.write_text(new, encoding="utf-8")
+            print(f"wrote {path}")
