@@ -80,7 +80,8 @@ def test_accounts_add_up_to_the_time_that_passed(lab):
     assert len(before) == 2
     for worker, (total, tenants) in after.items():
         accounted = (total - before[worker][0]) / hz
-        assert accounted == pytest.approx(t1 - t0, rel=0.001)
+        # A sleeping worker charges when it wakes, 0.1 s later at most, which a whole minute under load hides.
+        assert accounted == pytest.approx(t1 - t0, rel=0.001 if SECONDS >= 60 else 0.1 / SECONDS)
         print(f"worker {worker}: {accounted:.4f} s accounted of {t1 - t0:.4f} s ({accounted / (t1 - t0) - 1:+.4%}), "
               f"{(tenants - before[worker][1]) / (total - before[worker][0]):.1%} of it tenants'")
     assert sum(t for _, t in after.values()) > sum(t for _, t in before.values())
