@@ -32,6 +32,22 @@ void packet_pool_destroy(struct packet_pool *pool)
     free(pool->packets);
 }
 
+void packet_copy_meta(struct packet *to, const struct packet *from)
+{
+    to->l2_5 = from->l2_5;
+    to->l3 = from->l3;
+    to->l4 = from->l4;
+    to->hops = from->hops;
+    to->malformed = from->malformed;
+    to->vnet = from->vnet;
+    to->rx_port = from->rx_port;
+    to->hash = from->hash;
+    to->queue_id = from->queue_id;
+    to->tun_id = from->tun_id;
+    memcpy(to->tun_dst, from->tun_dst, sizeof to->tun_dst);
+    to->key = from->key;
+}
+
 struct packet *packet_copy(const struct packet *p)
 {
     struct packet *c = packet_alloc(p->pool);
@@ -39,18 +55,7 @@ struct packet *packet_copy(const struct packet *p)
         return NULL;
     c->data = c->buffer + packet_headroom(p);
     c->len = p->len;
-    c->l2_5 = p->l2_5;
-    c->l3 = p->l3;
-    c->l4 = p->l4;
-    c->hops = p->hops;
-    c->malformed = p->malformed;
-    c->vnet = p->vnet;
-    c->rx_port = p->rx_port;
-    c->hash = p->hash;
-    c->queue_id = p->queue_id;
-    c->tun_id = p->tun_id;
-    memcpy(c->tun_dst, p->tun_dst, sizeof c->tun_dst);
-    c->key = p->key;
+    packet_copy_meta(c, p);
     memcpy(c->data, p->data, p->len);
     return c;
 }

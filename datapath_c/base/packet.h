@@ -102,6 +102,8 @@ static inline void packet_unref(struct packet *p)
     }
 }
 
+/* Copies what is known of a packet besides its frame. */
+void packet_copy_meta(struct packet *to, const struct packet *from);
 /* A copy with one reference, or NULL. */
 struct packet *packet_copy(const struct packet *p);
 /* The caller's reference, exchanged for one that nobody shares; NULL (and the reference gone) when the pool is empty. */

@@ -83,14 +83,7 @@ static unsigned segment_tcp(struct packet *p, struct port_io *io, struct packet 
         memcpy(s->data, p->data, payload);
         memcpy(s->data + payload, p->data + at, take);
         s->len = payload + take;
-        s->l2_5 = p->l2_5;
-        s->l3 = p->l3;
-        s->l4 = p->l4;
-        s->rx_port = p->rx_port;
-        s->hash = p->hash;
-        s->key = p->key;
-        s->tun_id = p->tun_id;
-        memcpy(s->tun_dst, p->tun_dst, sizeof s->tun_dst);
+        packet_copy_meta(s, p);
         finish_segment(s, ip, tcp, v6, (uint16_t)(id + n), seq + (at - payload), n == 0, take == left);
         out[n++] = s;
         at += take;

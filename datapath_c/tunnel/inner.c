@@ -5,6 +5,8 @@
 
 void inner_restore_offloads(struct packet *p, uint32_t mtu)
 {
+    if (packet_is_gso(p))
+        return;
     parse(p);
     const struct key *k = &p->key.key;
     if (p->l4 == OFFSET_NONE || k->ip_frag || (k->ip_proto != 6 && k->ip_proto != 17))

@@ -1,6 +1,7 @@
 #include "tunnel/vtep.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/udp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -9,8 +10,12 @@
 #include "base/defer.h"
 #include "path/worker.h"
 #include "path/workers_run.h"
+#include "tunnel/train.h"
 #include "tunnel/vxlan.h"
 
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
 #define SOCKET_BUFFER (8 << 20)
 
 static const uint8_t unset[16];
@@ -91,6 +96,8 @@ static int open_family(struct vtep *v, int v6, fault *f)
     int fd = open_socket(a, v6, v->conf.port, any);
     if (fd < 0)
         return fault_set(f, -fd, v6 ? "local6" : "local4", "can't bind UDP port %u: %s", v->conf.port, strerror(-fd));
+    int one = 1;
+    setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof one);
     v->receive[v6] = fd;
     for (int i = 0; i < VTEP_SENDERS; i++)
         if ((v->send[v6][i] = open_socket(a, v6, 0, any)) < 0)
@@ -285,25 +292,43 @@ static struct wtenant *demultiplex(struct vtep *v, struct worker *w, struct pack
     return t;
 }
 
+/* Size of the datagrams in a train, or that of the only one. */
+static uint32_t datagram_size(struct msghdr *m, uint32_t len)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
+        if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
+            int size;
+            memcpy(&size, CMSG_DATA(c), sizeof size);
+            return size > VXLAN_HEADER ? (uint32_t)size : len;
+        }
+    return len;
+}
+
+/* Receives a batch; owners[i] is the tenant of its i-th packet, or NULL. */
 static unsigned receive_family(struct vtep *v, struct worker *w, int v6, struct wtenant **owners)
 {
     struct mmsghdr m[BATCH];
     struct iovec iov[BATCH];
     struct sockaddr_storage from[BATCH];
-    struct packet *packets[BATCH];
-    unsigned room = 0;
+    char control[BATCH][CMSG_SPACE(sizeof(int))];
+    struct packet *packets[BATCH], *parts[TRAIN_PACKETS];
+    unsigned room = 0, n = 0;
     for (; room < BATCH && (packets[room] = packet_alloc(&w->pool)); room++) {
         iov[room] = (struct iovec){packets[room]->data, PACKET_MAX};
         m[room] = (struct mmsghdr){.msg_hdr = {.msg_name = &from[room], .msg_namelen = sizeof from[room],
-                                               .msg_iov = &iov[room], .msg_iovlen = 1}};
+                                               .msg_iov = &iov[room], .msg_iovlen = 1, .msg_control = control[room],
+                                               .msg_controllen = sizeof control[room]}};
     }
     int got = room ? recvmmsg(v->receive[v6], m, room, MSG_DONTWAIT, NULL) : 0;
-    unsigned n = got > 0 ? (unsigned)got : 0;
-    for (unsigned i = n; i < room; i++)
+    unsigned received = got > 0 ? (unsigned)got : 0;
+    for (unsigned i = received; i < room; i++)
         packet_unref(packets[i]);
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < received; i++) {
         packets[i]->len = m[i].msg_len;
-        owners[i] = demultiplex(v, w, packets[i], &from[i], v6);
+        unsigned k = train_unpack(packets[i], datagram_size(&m[i].msg_hdr, m[i].msg_len), parts,
+                                  &shm_account(w->dp, w->id, 0)->drops[DROP_NO_BUFFER]);
+        for (unsigned j = 0; j < k; j++)
+            owners[n++] = demultiplex(v, w, parts[j], &from[i], v6);
     }
     return n;
 }
@@ -313,7 +338,7 @@ void vtep_receive(struct vtep *v, struct worker *w)
     for (int v6 = 0; v6 < 2; v6++) {
         if (v->receive[v6] < 0)
             continue;
-        struct wtenant *owners[BATCH];
+        struct wtenant *owners[BATCH * TRAIN_PACKETS];
         uint64_t *demux = &w->row->system[DP_SYS_DEMUX];
         worker_account(w, demux);
         uint64_t start = w->now;

@@ -10,6 +10,7 @@ CACHE = Path(__file__).resolve().parents[2] / "build" / "guest"
 PACKAGE = "linux-image-cloud-amd64"
 MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "failover", "net_failover",
            "virtio_net")     # each after what it needs
+READY = "the guest is ready"
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -22,6 +23,7 @@ stty -echo
 for module in MODULES; do insmod /$module.ko; done
 ip link set lo up
 cd /tmp
+echo READY
 PS1= exec sh
 """
 
@@ -80,7 +82,7 @@ def initramfs(directory: Path) -> Path:
     for module in MODULES:
         [file] = _kernel_files().glob(f"**/{module}.ko")
         shutil.copy(file, tree)
-    (tree / "init").write_text(INIT.replace("MODULES", " ".join(MODULES)))
+    (tree / "init").write_text(INIT.replace("MODULES", " ".join(MODULES)).replace("READY", READY))
     (tree / "init").chmod(0o755)
     names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
     image = directory / "initramfs.cpio"

@@ -29,31 +29,32 @@ class Guest:
             "-initrd", guest_kernel.initramfs(directory), "-append", "console=ttyS0 quiet panic=-1 mitigations=off",
             "-netdev", f"tap,id=net0,{tap}", "-device", CARD.format(mac=mac), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             bufsize=0, pass_fds=descriptors)
-        self.run("true", timeout=60)
+        # What is typed before the kernel has its serial port may be lost.
+        self._read_to(guest_kernel.READY.encode(), "boot", 60)
 
     def run(self, command: str, timeout: float = 20) -> str:
         """What a shell command prints; Failure when it fails."""
         mark = f"done-{next(self._numbers)}:"
         # The mark is put together by the guest, so that what is sent is not taken for the answer.
         self._qemu.stdin.write(f"{command}\necho {mark[:4]}''{mark[4:]}$?\n".encode())
-        printed, status = self._read_to(mark.encode(), command, timeout)
+        printed = self._read_to(mark.encode(), command, timeout)
+        status = int(self._read_to(b"\n", command, timeout))
         if status != 0:
             raise Failure(f"guest: {command}: exit status {status}: {printed.strip()[-2000:]}")
         return printed.replace("\r", "")
 
-    def _read_to(self, mark: bytes, command: str, timeout: float) -> tuple[str, int]:
+    def _read_to(self, mark: bytes, command: str, timeout: float) -> str:
+        """What the guest prints before the mark."""
         deadline = time.monotonic() + timeout
-        while True:
-            before, found, after = self._seen.partition(mark)
-            if found and b"\n" in after:
-                status, _, self._seen = after.partition(b"\n")
-                return before.decode(errors="replace"), int(status)
+        while mark not in self._seen:
             if not select.select([self._qemu.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
                 raise Failure(f"guest: {command}: no end within {timeout:g} s: {self._seen[-2000:]!r}")
             chunk = os.read(self._qemu.stdout.fileno(), 65536)
             if not chunk:
                 raise Failure(f"guest: {command}: QEMU has ended: {self._seen[-2000:]!r}")
             self._seen += chunk
+        before, _, self._seen = self._seen.partition(mark)
+        return before.decode(errors="replace")
 
     def offloads(self) -> set[str]:
         """Those that guest and QEMU agreed on."""
