@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -42,22 +42,47 @@ def match_fields() -> str:
 
 
 def commands() -> str:
-    from vswitch.cli.main import cli
-    return table(("command", "what it does", "options"), _commands(cli, ["vswitch"], click.Context(cli)))
-
-
-def _commands(group, path: list[str], context) -> list[tuple[str, str, str]]:
     rows = []
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            rows += _commands(command, [*path, name], context)
-            continue
+    for path, command, context in _commands():
         arguments = [p.make_metavar(context) for p in command.params if isinstance(p, click.Argument)]
-        options = ["/".join((*p.opts, *p.secondary_opts)) for p in command.params if isinstance(p, click.Option)]
-        rows.append((f"`{' '.join([*path, name, *arguments])}`", command.get_short_help_str(200),
-                     " ".join(f"`{option}`" for option in options)))
-    return rows
+        rows.append((f"`{' '.join([*path, *arguments])}`", command.get_short_help_str(200),
+                     " ".join(f"`{_spelled(option)}`" for option in _options(command))))
+    return table(("command", "what it does", "options"), rows)
+
+
+def options() -> str:
+    """An option that several commands explain alike stands once."""
+    nouns: dict[tuple[str, str], list[str]] = {}
+    for path, command, context in _commands():
+        for option in _options(command):
+            kind = " ".join(option.type.choices) if isinstance(option.type, click.Choice) else option.metavar or ""
+            of = nouns.setdefault((f"{_spelled(option)} {kind}".strip(), option.help or ""), [])
+            if path[1] not in of:
+                of.append(path[1])
+    return table(("option", "of", "meaning"), ((f"`{spelled}`", ", ".join(of), text) for (spelled, text), of in nouns.items()))
+
+
+def _commands() -> Iterator[tuple[list[str], click.Command, click.Context]]:
+    """(words, command, context) of every command that is no group."""
+    from vswitch.cli.main import cli
+    groups = [(["vswitch"], cli)]
+    while groups:
+        path, group = groups.pop(0)
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            if isinstance(command, click.Group):
+                groups.append(([*path, name], command))
+            else:
+                yield [*path, name], command, context
+
+
+def _options(command: click.Command) -> list[click.Option]:
+    return [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+
+
+def _spelled(option: click.Option) -> str:
+    return "/".join((*option.opts, *option.secondary_opts))
 
 
 def services() -> str:
@@ -93,7 +118,8 @@ def _labels(family) -> list[str]:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "drop-reasons": drop_reasons, "match-fields": match_fields, "commands": commands, "services": services,
+    "drop-reasons": drop_reasons, "match-fields": match_fields, "commands": commands, "options": options,
+    "services": services,
     "metrics": metrics,
 }
 

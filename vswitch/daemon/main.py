@@ -84,18 +84,20 @@ async def _run(arguments: argparse.Namespace, launcher: Launcher, socket_path: P
         asyncio.get_running_loop().add_signal_handler(number, ending.set)
     switch = Switch(arguments.state, str(socket_path), launcher)
     api = openflow = metrics = None
-    start = asyncio.create_task(_start(switch, arguments))
+    start = None
     try:
         openflow = OpenFlowService(switch, arguments.run)
         api = await _serve_api(switch, arguments.api or [f"unix:{Path(arguments.run).absolute()}/api.sock"], tls)
         if arguments.metrics:
             from vswitch.metrics.server import serve_metrics
             metrics = serve_metrics(switch, arguments.metrics)
+        start = asyncio.create_task(_start(switch, arguments))      # last: whoever is refused an address starts nothing
         log.info("vswitchd runs", extra={"pid": os.getpid()})
         await ending.wait()
         log.info("vswitchd ends", extra={"datapath": "ends too" if arguments.stop_datapath else "runs on"})
     finally:
-        start.cancel()
+        if start is not None:
+            start.cancel()
         if metrics is not None:
             await metrics.stop()
         if api is not None:

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _POLL = 0.01                # seconds between looks for the socket of a datapath that is starting
 _START_TIMEOUT = 15.0
+_END_TIMEOUT = 5.0          # seconds for a datapath that was only just started to be there and end
 _BACK_OFF = (0.1, 5.0)      # seconds before a datapath that keeps dying is started again: first, longest
 _STEADY = 10.0              # seconds after which a datapath's end no longer counts as dying repeatedly
 
@@ -33,6 +34,7 @@ class Supervisor:
         self._task: asyncio.Task | None = None
         self._first = asyncio.Event()
         self._stopping = False
+        self._launched = False
         self.client: Client | None = None       # usable, or None
         self.attached: Client | None = None     # connected, perhaps still being brought up to date
         self.incarnations: list[int] = []       # of the datapaths met since this process began, newest last
@@ -48,6 +50,7 @@ class Supervisor:
     async def stop(self, *, datapath_too: bool = False) -> None:
         """Lets go of the datapath, which runs on, or ends it."""
         self._stopping = True
+        unreached = self.client is None and self._launched
         if datapath_too and self.client is not None:
             with contextlib.suppress(UnavailableError):
                 await self.client.shutdown()
@@ -57,6 +60,18 @@ class Supervisor:
         self.client = None
         if self.attached is not None:
             self.attached.close()
+        if datapath_too and unreached:
+            await self._end_launched()
+
+    async def _end_launched(self) -> None:
+        """Ends a datapath that was started, and is not usable yet."""
+        with contextlib.suppress(UnavailableError, OSError, TimeoutError):
+            async with asyncio.timeout(_END_TIMEOUT):
+                client = await self._reach(lambda _: None)
+                try:
+                    await client.shutdown()
+                finally:
+                    client.close()
 
     @property
     def restarts(self) -> int:
@@ -116,7 +131,12 @@ class Supervisor:
         except (FileNotFoundError, ConnectionRefusedError):
             pass
         pid = await self._launcher.start()
+        self._launched = True
         log.info("started the datapath", extra={"pid": pid})
+        return await self._reach(on_lost)
+
+    async def _reach(self, on_lost: Callable[[str], None]) -> Client:
+        """Attaches to the datapath that was started, as soon as it listens."""
         deadline = asyncio.get_running_loop().time() + _START_TIMEOUT
         while True:
             try:
