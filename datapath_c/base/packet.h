@@ -8,6 +8,7 @@
  * with more than one reference must not be changed: packet_own first. */
 #ifndef VSWITCH_PACKET_H
 #define VSWITCH_PACKET_H
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -95,6 +96,7 @@ static inline struct packet *packet_alloc(struct packet_pool *pool)
 
 static inline void packet_unref(struct packet *p)
 {
+    assert(p->refs > 0);
     if (--p->refs == 0) {
         p->next = p->pool->free;
         p->pool->free = p;
@@ -111,12 +113,14 @@ struct packet *packet_own(struct packet *p);
 /* Makes room for `n` bytes at the start, or takes them away. Within PACKET_HEADROOM. */
 static inline void packet_push(struct packet *p, uint32_t n)
 {
+    assert(p->data - p->buffer >= n);
     p->data -= n;
     p->len += n;
 }
 
 static inline void packet_pull(struct packet *p, uint32_t n)
 {
+    assert(p->len >= n);
     p->data += n;
     p->len -= n;
 }

@@ -77,16 +77,20 @@ void describe_mask(FILE *out, const uint64_t *mask)
 {
     const uint8_t *bytes = (const uint8_t *)mask;
     const char *separator = "";
+    bool named[N_FIELDS] = {false};
     for (int i = 0; i < N_FIELDS; i++) {
+        const struct field_place *at = &field_places[i];
         bool any = false, again = false;
-        for (unsigned j = 0; j < field_places[i].size; j++)
-            any |= bytes[field_places[i].offset + j] != 0;
-        /* Fields share their place in the key (IPv4, IPv6 and ARP addresses): the first name stands for all. */
+        for (unsigned j = 0; j < at->size; j++)
+            any |= bytes[at->offset + j] != 0;
+        /* Fields share their place in the key (IPv4, IPv6 and ARP addresses; ports and ICMP): the first name stands for all. */
         for (int j = 0; j < i; j++)
-            again |= field_places[j].offset == field_places[i].offset;
+            again |= named[j] && field_places[j].offset < at->offset + at->size &&
+                     at->offset < field_places[j].offset + field_places[j].size;
         if (any && !again) {
             fprintf(out, "%s%s", separator, fields[i].name);
             separator = ", ";
+            named[i] = true;
         }
     }
 }

@@ -7,6 +7,7 @@
 #include "base/defer.h"
 #include "flow/cache.h"
 #include "flow/table.h"
+#include "path/lookup.h"
 #include "path/worker.h"
 #include "path/workers_run.h"
 #include "tunnel/vtep.h"
@@ -230,6 +231,9 @@ static void random_mac(uint8_t mac[6])
 static void watch_queues(struct worker *w, void *arg)
 {
     struct port *p = arg;
+    struct wtenant *t = worker_tenant(w, p->bridge->tenant);
+    if (t)
+        lookup_cache(w, t);    /* made now, so that no packet waits for it */
     for (unsigned i = 0; i < p->n_queues; i++)
         if (p->queues[i].worker == w->id)
             worker_watch(w, &p->queues[i]);

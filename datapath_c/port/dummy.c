@@ -26,7 +26,6 @@ static int dummy_open(struct port *p, struct dp_port *conf, fault *f)
     pthread_mutex_init(&d->lock, NULL);
     d->last = &d->first;
     p->driver = d;
-    p->takes_gso = p->takes_partial_csum = true;
     return 0;
 }
 

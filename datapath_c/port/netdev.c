@@ -57,7 +57,6 @@ static int netdev_open(struct port *p, struct dp_port *conf, fault *f)
     p->queues[0].fd = fd;
     p->mtu = conf->mtu;
     conf->speed_kbps = 10000000;
-    p->takes_gso = p->takes_partial_csum = true;
     return 0;
 }
 

@@ -3,7 +3,6 @@
 
 static int patch_open(struct port *p, struct dp_port *conf, fault *f)
 {
-    p->takes_gso = p->takes_partial_csum = true;
     return 0;
 }
 

@@ -68,7 +68,6 @@ struct port {
     _Atomic uint32_t config;   /* OFPPC_* */
     _Atomic uint32_t state;    /* OFPPS_* */
     uint32_t mtu;              /* bytes of IP, 0 = no limit */
-    bool takes_gso, takes_partial_csum;
     uint64_t opened;           /* clock */
     void *driver;
     unsigned n_queues;

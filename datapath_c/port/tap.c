@@ -116,7 +116,6 @@ static int tap_open(struct port *p, struct dp_port *conf, fault *f)
     conf->n_queues = p->n_queues;
     conf->speed_kbps = 10000000;
     p->mtu = conf->mtu;
-    p->takes_gso = p->takes_partial_csum = true;
     return 0;
 }
 

@@ -5,6 +5,7 @@
  * Owner: the worker's thread. Readers copy the rows under `seq` (obs/shm_read.c). */
 #ifndef VSWITCH_ACCOUNT_H
 #define VSWITCH_ACCOUNT_H
+#include <assert.h>
 #include <stdatomic.h>
 #include "base/clock.h"
 #include "channel/contract.h"
@@ -49,6 +50,7 @@ static inline void account_move(struct clerk *c, uint64_t *from, uint64_t *to, u
     uint64_t s = atomic_load_explicit(seq, memory_order_relaxed);
     atomic_store_explicit(seq, s + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
+    assert(*from >= cycles);
     *from -= cycles;
     *to += cycles;
     atomic_store_explicit(seq, s + 2, memory_order_release);

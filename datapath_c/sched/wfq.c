@@ -1,4 +1,5 @@
 #include "sched/policy.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -40,6 +41,15 @@ static void sift_down(struct wfq *s, struct entity *e)
     place(s, e, i);
 }
 
+/* Nobody runnable has had less than the one at the top, and everyone knows their place. */
+static __attribute__((unused)) bool in_order(const struct wfq *s)
+{
+    for (uint32_t i = 1; i <= s->n; i++)
+        if (s->heap[i]->position != i || (i > 1 && s->heap[i / 2]->vtime > s->heap[i]->vtime))
+            return false;
+    return true;
+}
+
 int wfq_wake(struct wfq *s, struct entity *e)
 {
     if (e->position)
@@ -60,6 +70,7 @@ int wfq_wake(struct wfq *s, struct entity *e)
     e->position = ++s->n;
     s->heap[s->n] = e;
     sift_up(s, e);
+    assert(in_order(s));
     return 0;
 }
 
@@ -75,6 +86,7 @@ void wfq_sleep(struct wfq *s, struct entity *e)
     place(s, last, i);
     sift_up(s, last);
     sift_down(s, last);
+    assert(in_order(s));
 }
 
 struct entity *wfq_pick(struct wfq *s)
@@ -92,4 +104,5 @@ void wfq_charge(struct wfq *s, struct entity *e, uint64_t cycles)
     e->vtime += cycles * VTIME_ONE / e->weight;
     if (e->position)
         sift_down(s, e);
+    assert(in_order(s));
 }
