@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 FUZZ_SECONDS ?= 15
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-python ryu-env bench clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-python ryu-env bench bench-path clean
 
 all: build
 
@@ -57,6 +57,10 @@ test-python: deps-test build ryu-env
 
 bench: deps-test build
 	$(SUDO) $(BIN)/python -P benchmarks/containers.py
+
+# Cycles per packet in each stage, without ports.
+bench-path: build
+	for flows in 1 1000 10000 100000; do build/release/datapath_c/bench/bench_path $$flows; done
 
 clean:
 	rm -rf build
