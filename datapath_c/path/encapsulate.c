@@ -37,10 +37,22 @@ static bool shift(struct packet *p, uint32_t at, int n)
     return true;
 }
 
+#define MIN_FRAME 60           /* IEEE 802.3, 4A.4.2, without the FCS */
+
 static enum drop again(struct packet *p)
 {
     parse(p);
     return N_DROPS;
+}
+
+/* A header is gone: what is left is padded to what Ethernet asks. */
+static enum drop shortened(struct packet *p)
+{
+    if (p->len < MIN_FRAME) {
+        memset(p->data + p->len, 0, MIN_FRAME - p->len);
+        p->len = MIN_FRAME;
+    }
+    return again(p);
 }
 
 enum drop push_vlan(struct packet *p, uint16_t ethertype)
@@ -58,7 +70,7 @@ enum drop pop_vlan(struct packet *p)
     if (!is_vlan(p->data + 12) || p->len < 18)
         return DROP_UNSUPPORTED;
     shift(p, 12, -4);
-    return again(p);
+    return shortened(p);
 }
 
 static uint8_t *ip_ttl(struct packet *p)
@@ -71,7 +83,7 @@ static uint8_t *ip_ttl(struct packet *p)
 
 enum drop push_mpls(struct packet *p, uint16_t ethertype)
 {
-    uint32_t at = type_offset(p), label = 1u << 8 | 64;      /* label 0, bottom of stack */
+    uint32_t at = type_offset(p), label = 1u << 8;   /* label 0, bottom of stack, TTL 0 */
     uint16_t type = get16(p->data + at);
     if (type == 0x8847 || type == 0x8848) {
         label = get32(p->data + at + 2) & ~(1u << 8);        /* a copy of the outer one, not at the bottom */
@@ -92,7 +104,7 @@ enum drop pop_mpls(struct packet *p, uint16_t ethertype)
     uint32_t at = type_offset(p);
     put16(p->data + at, ethertype);
     shift(p, at + 2, -4);
-    return again(p);
+    return shortened(p);
 }
 
 enum drop push_pbb(struct packet *p, uint16_t ethertype)
@@ -115,5 +127,5 @@ enum drop pop_pbb(struct packet *p)
     if (get16(p->data + at) != 0x88e7 || p->len < at + 18)
         return DROP_UNSUPPORTED;
     packet_pull(p, at + 6);
-    return again(p);
+    return shortened(p);
 }

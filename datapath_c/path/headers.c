@@ -95,27 +95,38 @@ static void set_traffic_class(struct packet *p, uint8_t value, uint8_t mask)
 
 static void set_ip_proto(struct packet *p, uint8_t value)
 {
-    uint8_t *ip = ip_header(p, 4);
+    uint8_t *ip = ip_header(p, 4), old[2] = {0, p->key.key.ip_proto}, new[2] = {0, value};
+    if (p->key.key.ip_proto != 1)
+        l4_update(p, old, new, 2, true);   /* the pseudo-header names the protocol */
     if (ip)
         set_ipv4_byte(ip, 9, value);
     else if ((ip = ip_header(p, 6)))
         ip[6] = value;
 }
 
-static void sctp_csum(struct packet *p)
+/* CRC32c over the SCTP packet with its checksum field zero. */
+static uint32_t sctp_crc(struct packet *p)
 {
-    if (p->vnet.flags & VNET_NEEDS_CSUM)
-        return;
-    uint8_t *d = p->data + p->l4;
-    memset(d + 8, 0, 4);
-    uint32_t end = p->len;
     uint8_t *ip = ip_header(p, 4);
+    uint32_t end = p->len;
     if (ip)
         end = p->l3 + get16(ip + 2);
     else if ((ip = ip_header(p, 6)))
         end = p->l3 + 40u + get16(ip + 4);
-    uint32_t crc = htole32(crc32c(d, end - p->l4));
-    memcpy(d + 8, &crc, 4);
+    memset(p->data + p->l4 + 8, 0, 4);
+    return htole32(crc32c(p->data + p->l4, end - p->l4));
+}
+
+/* A checksum that was wrong stays wrong by the same difference, so that damage is still seen at the end. */
+static void set_sctp_port(struct packet *p, uint8_t *port, const uint8_t *value)
+{
+    uint32_t old, before, after;
+    memcpy(&old, p->data + p->l4 + 8, 4);
+    before = sctp_crc(p);
+    memcpy(port, value, 2);
+    after = sctp_crc(p);
+    old ^= before ^ after;
+    memcpy(p->data + p->l4 + 8, &old, 4);
 }
 
 static void set_l4_port(struct packet *p, uint8_t proto, bool dst, const uint8_t *value)
@@ -123,11 +134,13 @@ static void set_l4_port(struct packet *p, uint8_t proto, bool dst, const uint8_t
     if (p->l4 == OFFSET_NONE || p->key.key.ip_proto != proto)
         return;
     uint8_t *port = p->data + p->l4 + (dst ? 2 : 0);
+    if (proto == 132 && !(p->vnet.flags & VNET_NEEDS_CSUM)) {
+        set_sctp_port(p, port, value);
+        return;
+    }
     if (proto != 132)
         l4_update(p, port, value, 2, false);
     memcpy(port, value, 2);
-    if (proto == 132)
-        sctp_csum(p);
 }
 
 static void set_icmp(struct packet *p, uint8_t proto, bool code, uint8_t value)

@@ -32,6 +32,7 @@ class Packet:
     l4: dict[str, int] = field(default_factory=dict)               # src, dst, or type, code
     arp: dict[str, int] = field(default_factory=dict)              # op, sha, spa, tha, tpa
     payload: bytes = b""
+    padding: bytes = b""            # behind everything, to 60 bytes: what a popped header leaves
 
     # -- to bytes
 
@@ -84,7 +85,10 @@ class Packet:
                 out += struct.pack("!I", label << 12 | tc << 9 | (i == len(self.mpls) - 1) << 8 | ttl)
         else:
             out += struct.pack("!H", self.eth_type)
-        return out + self._network()
+        return out + self._network() + self.padding
+
+    def pad(self) -> None:
+        self.padding += bytes(max(0, 60 - len(self.serialise())))
 
     # -- what a rule can match
 
@@ -213,6 +217,7 @@ class Bridge:
                 p.vlans.insert(0, (tpid, p.vlans[0][1] if p.vlans else 0))
             case of.PopVlan():
                 p.vlans.pop(0)
+                p.pad()
             case of.PushMpls(ethertype=ethertype):
                 outer = p.mpls[0] if p.mpls else [0, 0, 0, p.ip.get("ttl", 64)]
                 p.mpls.insert(0, [ethertype, *outer[1:]])
@@ -220,6 +225,7 @@ class Bridge:
                 p.mpls.pop(0)
                 if p.mpls:
                     p.mpls[0][0] = ethertype
+                p.pad()
             case of.SetNwTtl(ttl=ttl):
                 p.ip["ttl"] = ttl
             case of.DecNwTtl():
