@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 FUZZ_SECONDS ?= 15
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-python ryu-env bench bench-path clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-path clean
 
 all: build
 
@@ -36,7 +36,7 @@ run: build
 ryu-env: deps-build
 	controllers/ryu_env.sh build/ryu
 
-test: deps-test build test-c test-fuzz test-python
+test: deps-test build test-c test-fuzz test-sanitized test-python
 
 # C unit tests under the address and undefined-behaviour sanitizers.
 test-c: deps-test $(VENV)/.ready
@@ -50,6 +50,13 @@ test-fuzz: deps-test $(VENV)/.ready
 	  -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Db_lundef=false >build/fuzz.log 2>&1
 	meson compile -C build/fuzz >/dev/null
 	datapath_c/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
+
+# The whole switch with the datapath under the sanitizers: traffic, crashes, changes under traffic, sessions.
+SANITIZED := test_churn test_crash_traffic test_vxlan_kernel test_tap_queues test_daemon_openflow test_daemon_controllers \
+  test_daemon_crash
+test-sanitized: test-c build
+	$(SUDO) env PATH="$$PATH" VSWITCH_SKIP_NOTHING=1 UBSAN_OPTIONS=halt_on_error=1 VSWITCH_DATAPATH=$(CURDIR)/build/asan/datapath_c/vswitch-datapath \
+	  $(BIN)/python -P -m pytest -q $(SANITIZED:%=tests/system/%.py)
 
 # Unit, sim, system, interop and docs tests. As root: the system tests make their own network namespaces.
 test-python: deps-test build ryu-env
