@@ -42,6 +42,7 @@ test: deps-test build test-c test-fuzz test-sanitized test-python
 test-c: deps-test $(VENV)/.ready
 	test -f build/asan/build.ninja || meson setup build/asan -Dpython=false -Db_sanitize=address,undefined \
 	  -Dbuildtype=debugoptimized -Db_lundef=false >build/asan.log 2>&1
+	meson compile -C build/asan >/dev/null
 	meson test -C build/asan --print-errorlogs
 
 # The parsers under a fuzzer, for FUZZ_SECONDS each.
