@@ -102,6 +102,7 @@ static void set_ip_proto(struct packet *p, uint8_t value)
         set_ipv4_byte(ip, 9, value);
     else if ((ip = ip_header(p, 6)))
         ip[6] = value;
+    p->key.key.ip_proto = value;           /* what is set next belongs to the new protocol */
 }
 
 /* CRC32c over the SCTP packet with its checksum field zero. */

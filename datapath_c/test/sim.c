@@ -115,19 +115,9 @@ int sim_set_tenant(struct sim *s, const struct dp_tenant *t, struct dp_error *er
     return datapath_set_tenant(s->dp, t, error);
 }
 
-int sim_remove_tenant(struct sim *s, uint32_t id, struct dp_error *error)
-{
-    return datapath_remove_tenant(s->dp, id, error);
-}
-
 int sim_set_bridge(struct sim *s, const struct dp_bridge *b, struct dp_error *error)
 {
     return datapath_set_bridge(s->dp, b, error);
-}
-
-int sim_remove_bridge(struct sim *s, uint32_t id, struct dp_error *error)
-{
-    return datapath_remove_bridge(s->dp, id, error);
 }
 
 int sim_add_port(struct sim *s, struct dp_port *p, struct dp_error *error)

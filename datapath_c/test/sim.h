@@ -14,9 +14,7 @@ void sim_use_caches(struct sim *s, int on);
 void sim_warp(struct sim *s, uint64_t milliseconds);
 
 int sim_set_tenant(struct sim *s, const struct dp_tenant *t, struct dp_error *error);
-int sim_remove_tenant(struct sim *s, uint32_t id, struct dp_error *error);
 int sim_set_bridge(struct sim *s, const struct dp_bridge *b, struct dp_error *error);
-int sim_remove_bridge(struct sim *s, uint32_t id, struct dp_error *error);
 int sim_add_port(struct sim *s, struct dp_port *p, struct dp_error *error);
 int sim_remove_port(struct sim *s, uint32_t bridge, uint32_t port_no, struct dp_error *error);
 int sim_modify_port(struct sim *s, uint32_t bridge, const struct dp_port_mod *m, struct dp_error *error);

@@ -105,6 +105,19 @@ static void ttl_runs_out_at_one(void **state)
     packet_unref(p);
 }
 
+/* set-field of ip_proto, then of the new protocol's port: the port must change. */
+static void ports_follow_the_protocol(void **state)
+{
+    uint8_t f[200], udp = 17, port[2] = {0x12, 0x34};
+    struct packet *p = frame_packet(&pool, f, frame_tcp4(f, 20));
+    set_field(p, F_IP_PROTO, &udp);
+    set_field(p, F_TCP_DST, port);
+    assert_memory_equal(p->data + 36, f + 36, 2);
+    set_field(p, F_UDP_DST, port);
+    assert_memory_equal(p->data + 36, port, 2);
+    packet_unref(p);
+}
+
 static void crc32c_of_the_rfc(void **state)
 {
     static const uint8_t zeros[32];                  /* RFC 3720, B.4 */
@@ -117,7 +130,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checksums_follow_set_field), cmocka_unit_test(open_checksums_stay_completable),
         cmocka_unit_test(segments_are_whole_packets), cmocka_unit_test(push_and_pop_give_the_frame_back),
-        cmocka_unit_test(ttl_runs_out_at_one), cmocka_unit_test(crc32c_of_the_rfc)};
+        cmocka_unit_test(ttl_runs_out_at_one), cmocka_unit_test(ports_follow_the_protocol),
+        cmocka_unit_test(crc32c_of_the_rfc)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     packet_pool_destroy(&pool);
     return failed;

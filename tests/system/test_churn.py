@@ -6,7 +6,8 @@ import subprocess
 import time
 
 import pytest
-from hosts import Lab, Switch, ping, tcp_server
+from containers import two_containers
+from hosts import ping, tcp_server
 
 SECONDS = float(os.environ.get("VSWITCH_CHURN_SECONDS", "15"))
 CONFIG = """
@@ -28,19 +29,8 @@ tenants:
 
 @pytest.fixture
 def lab(tmp_path):
-    lab = Lab(f"vsch{os.getpid()}-", tmp_path)
-    try:
-        host = lab.namespace("host")
-        config = tmp_path / "config.yaml"
-        config.write_text(CONFIG)
-        lab.switch = Switch(host, "switch", "--workers", "2")
-        lab.switch.apply(config)
-        lab.one, lab.two = lab.namespace("one"), lab.namespace("two")
-        lab.one.adopt(host, "c1", "10.0.0.1/24")
-        lab.two.adopt(host, "c2", "10.0.0.2/24")
+    with two_containers(tmp_path, "vsch", CONFIG, "--workers", "2") as lab:
         yield lab
-    finally:
-        lab.close()
 
 
 def change(cli, r: random.Random, rules) -> None:

@@ -6,7 +6,8 @@ import subprocess
 import time
 
 import pytest
-from hosts import Lab, Switch, ping, tcp_server, wait_for
+from containers import two_containers
+from hosts import Switch, ping, tcp_server, wait_for
 
 CONFIG = """
 tenants:
@@ -26,23 +27,12 @@ RULES = 5000
 
 @pytest.fixture
 def lab(tmp_path):
-    lab = Lab(f"vscr{os.getpid()}-", tmp_path)
-    try:
-        host = lab.namespace("host")
-        config = tmp_path / "config.yaml"
-        config.write_text(CONFIG)
-        lab.switch = Switch(host, "switch")
-        lab.switch.apply(config)
+    with two_containers(tmp_path, "vscr", CONFIG) as lab:
         rules = tmp_path / "rules"
         rules.write_text("".join(f"priority=9,udp,tp_dst={i},actions=drop\n" for i in range(1, RULES + 1)))
         lab.switch.cli("flow", "add", "br", "-f", rules)
-        lab.one, lab.two = lab.namespace("one"), lab.namespace("two")
-        lab.one.adopt(host, "c1", "10.0.0.1/24")
-        lab.two.adopt(host, "c2", "10.0.0.2/24")
         assert len(ping(lab.one, "10.0.0.2", 3)) == 3
         yield lab
-    finally:
-        lab.close()
 
 
 def info(switch) -> dict:
@@ -54,8 +44,16 @@ def n_rules(switch) -> int:
 
 
 def passed(switch) -> tuple[int, int]:
-    """Packets that came from the first container, and that went to the second."""
-    return switch.counters("br", "c1")["rx_packets"], switch.counters("br", "c2")["tx_packets"]
+    """Packets that came from the first container, and that went to the second, read while none is on its way: the two counters are
+    read one after the other."""
+    def read() -> tuple[int, int]:
+        return switch.counters("br", "c1")["rx_packets"], switch.counters("br", "c2")["tx_packets"]
+
+    def at_rest():
+        first = read()
+        time.sleep(0.1)
+        return first if read() == first else None
+    return wait_for("no packet is on its way", at_rest)
 
 
 def dropped_by_tap(container) -> int:

@@ -1,8 +1,7 @@
 """A tap with several queues: the kernel spreads flows over them, workers share them, and nothing is lost or reordered."""
-import os
-
 import pytest
-from hosts import Lab, Switch, ping
+from containers import two_containers
+from hosts import ping
 from tcp_transfer import transfer
 
 CONFIG = """
@@ -18,19 +17,8 @@ tenants:
 
 @pytest.fixture
 def lab(tmp_path):
-    lab = Lab(f"vstq{os.getpid()}-", tmp_path)
-    try:
-        host = lab.namespace("host")
-        config = tmp_path / "config.yaml"
-        config.write_text(CONFIG)
-        lab.switch = Switch(host, "switch", "--workers", "2")
-        lab.switch.apply(config)
-        lab.one, lab.two = lab.namespace("one"), lab.namespace("two")
-        lab.one.adopt(host, "c1", "10.0.0.1/24")
-        lab.two.adopt(host, "c2", "10.0.0.2/24")
+    with two_containers(tmp_path, "vstq", CONFIG, "--workers", "2") as lab:
         yield lab
-    finally:
-        lab.close()
 
 
 def test_transfers_over_several_queues(lab):
