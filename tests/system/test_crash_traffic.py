@@ -61,6 +61,12 @@ def dropped_by_tap(container) -> int:
     return link["stats64"]["tx"]["dropped"]
 
 
+def refused_by_sockets(container) -> int:
+    """Datagrams that arrived while the receiver's socket was full, because the machine gave the receiver no time."""
+    names, values = (line.split() for line in container.run("cat", "/proc/net/snmp").splitlines() if line.startswith("Udp:"))
+    return int(values[names.index("RcvbufErrors")])
+
+
 def test_vswitchd_killed_loses_no_packet(lab):
     tcp_server(lab.two, "iperf3")
     pid = info(lab.switch)["pid"]
@@ -77,8 +83,7 @@ def test_vswitchd_killed_loses_no_packet(lab):
     came, left = passed(again)
     assert came - before[0] == left - before[1] > 30_000
     assert dropped_by_tap(lab.one) == 0, "the switch did not take what the container sent"
-    # What the receiving socket had no room for while the machine stalled is nobody's but the machine's.
-    assert report["lost_packets"] <= 0.001 * report["packets"]
+    assert report["lost_packets"] <= refused_by_sockets(lab.two), "lost between the tap and the socket"
     assert info(again)["pid"] == pid, "the datapath was started anew"
     assert n_rules(again) == RULES + 2
 
