@@ -59,7 +59,7 @@ enum dp_type {
     DP_COLLECT = 27,       /* object = bridge; dp_port_ref -> dp_batch of the frames a dummy port has sent (and forgets) */
     DP_CACHE_STATS = 28,   /* -> dp_cache[] , one per tenant with a cache */
     DP_SHUTDOWN = 29,      /* end the datapath in order: taps go away */
-    DP_EV_PACKET_IN = 64,  /* object = bridge; OF packet_in body (buffer_id, total_len, ..., data) */
+    DP_EV_PACKET_IN = 64,  /* object = bridge; dp_packet_in, user's data, OF packet_in body (buffer_id, total_len, ..., data) */
     DP_EV_FLOW_REMOVED = 65, /* object = bridge; dp_flow_removed + OF flow_removed body; for every rule that times out,
                               * and for deletions of rules that asked for it */
     DP_EV_PORT_STATUS = 66 /* object = bridge; dp_port (reason in `reason`) */
@@ -212,6 +212,12 @@ struct dp_batch_reply {
 struct dp_batch_error {
     uint32_t index;        /* of the item in the request */
     struct dp_error error;
+};
+
+struct dp_packet_in {
+    uint16_t controller_id;/* of Nicira's controller action, else 0 */
+    uint16_t userdata_len; /* bytes of its user's data, which follow */
+    uint32_t reserved;
 };
 
 struct dp_flow_removed {

@@ -314,35 +314,59 @@ struct cls_rule *classifier_overlap(struct classifier *c, const struct match *m,
     return NULL;
 }
 
+/* The rules of a subtable that have the packet's value, highest first, or NULL. Notes the bits looked at. */
+static struct cls_rule *probe(struct subtable *s, const union key_words *k, const uint64_t known[KEY_WORDS],
+                              uint64_t wc[KEY_WORDS])
+{
+    uint64_t value[KEY_WORDS];
+    unsigned n = 0;
+    for (uint32_t map = s->map; map; map &= map - 1, n++) {
+        unsigned w = (unsigned)__builtin_ctz(map);
+        value[n] = k->w[w] & s->mask[n];
+        wc[w] |= s->mask[n] & ~known[w];
+    }
+    uint32_t hash = hash_value(value, n);
+    struct slots *slots = atomic_load_explicit(&s->slots, memory_order_acquire);
+    for (uint32_t j = hash & (slots->size - 1);; j = (j + 1) & (slots->size - 1)) {
+        struct cls_rule *r = atomic_load_explicit(&slots->slot[j], memory_order_acquire);
+        if (!r)
+            return NULL;
+        if (r != &tombstone && r->hash == hash && !memcmp(r->value, value, n * 8u))
+            return r;
+    }
+}
+
 struct cls_rule *classifier_lookup(struct classifier *c, const union key_words *k, const uint64_t known[KEY_WORDS],
                                    uint64_t wc[KEY_WORDS])
 {
     struct subtables *t = atomic_load_explicit(&c->subtables, memory_order_acquire);
     struct cls_rule *best = NULL;
     for (uint32_t i = 0; t && i < t->n; i++) {
-        struct subtable *s = t->at[i].s;
         if (best && best->priority >= t->at[i].max_priority)
             break;
-        uint64_t value[KEY_WORDS];
-        unsigned n = 0;
-        for (uint32_t map = s->map; map; map &= map - 1, n++) {
-            unsigned w = (unsigned)__builtin_ctz(map);
-            value[n] = k->w[w] & s->mask[n];
-            wc[w] |= s->mask[n] & ~known[w];
-        }
-        uint32_t hash = hash_value(value, n);
-        struct slots *slots = atomic_load_explicit(&s->slots, memory_order_acquire);
-        for (uint32_t j = hash & (slots->size - 1);; j = (j + 1) & (slots->size - 1)) {
-            struct cls_rule *r = atomic_load_explicit(&slots->slot[j], memory_order_acquire);
-            if (!r)
-                break;
-            if (r == &tombstone || r->hash != hash || memcmp(r->value, value, n * 8u))
-                continue;
-            if (!best || r->priority > best->priority)
-                best = r;
-            break;
-        }
+        struct cls_rule *r = probe(t->at[i].s, k, known, wc);
+        if (r && (!best || r->priority > best->priority))
+            best = r;
     }
+    return best;
+}
+
+struct cls_rule *classifier_split(struct classifier *c, const union key_words *k, const uint64_t known[KEY_WORDS],
+                                  uint64_t wc[KEY_WORDS], bool (*is_soft)(const struct cls_rule *, void *),
+                                  struct cls_rule **soft, unsigned max, unsigned *n)
+{
+    struct subtables *t = atomic_load_explicit(&c->subtables, memory_order_acquire);
+    struct cls_rule *best = NULL;
+    for (uint32_t i = 0; t && i < t->n; i++)
+        for (struct cls_rule *r = probe(t->at[i].s, k, known, wc); r;
+             r = atomic_load_explicit(&r->next, memory_order_acquire)) {
+            if (is_soft(r, NULL)) {
+                if (*n < max)
+                    soft[(*n)++] = r;
+            } else if (!best || r->priority > best->priority) {
+                best = r;
+            }
+        }
     return best;
 }
 

@@ -67,6 +67,11 @@ struct cls_rule *classifier_overlap(struct classifier *c, const struct match *m,
 /* Reader: the highest rule that matches `k`, or NULL. ORs the bits looked at into `wc`, less those in `known`. */
 struct cls_rule *classifier_lookup(struct classifier *c, const union key_words *k, const uint64_t known[KEY_WORDS],
                                    uint64_t wc[KEY_WORDS]);
+/* Reader: every rule that matches, of which those that `is_soft` says are put into `soft` (at most `max`, `*n` of them), and
+ * the highest of the others is the result. Looks into every subtable. */
+struct cls_rule *classifier_split(struct classifier *c, const union key_words *k, const uint64_t known[KEY_WORDS],
+                                  uint64_t wc[KEY_WORDS], bool (*is_soft)(const struct cls_rule *, void *),
+                                  struct cls_rule **soft, unsigned max, unsigned *n);
 /* The rule's match in full. */
 void cls_rule_match(const struct cls_rule *r, struct match *m);
 

@@ -5,13 +5,14 @@
 #include "base/clock.h"
 #include "base/defer.h"
 #include "flow/instructions.h"
+#include "flow/nicira.h"
 #include "flow/table.h"
 #include "path/datapath.h"
 
 struct request {
     uint64_t cookie, cookie_mask;
     uint8_t table_id, command;
-    uint16_t idle, hard, priority, flags;
+    uint16_t idle, hard, priority, flags, importance;
     uint32_t buffer_id, out_port, out_group;
     struct match match;
     const uint8_t *instructions;
@@ -35,6 +36,7 @@ static int parse_request(const struct bridge *b, const uint8_t *d, size_t len, s
     q->out_port = get32(d + 28);
     q->out_group = get32(d + 32);
     q->flags = get16(d + 36);
+    q->importance = get16(d + 38);
     if (q->command > OFPFC_DELETE_STRICT)
         return FAILED(BAD_COMMAND, "command", "command %u", q->command);
     bool deletes = q->command == OFPFC_DELETE || q->command == OFPFC_DELETE_STRICT;
@@ -52,7 +54,7 @@ static int parse_request(const struct bridge *b, const uint8_t *d, size_t len, s
     if (q->buffer_id != OFP_NO_BUFFER && b->buffers[q->buffer_id % BRIDGE_BUFFERS].id != q->buffer_id)
         return fault_openflow(f, OFPET_BAD_REQUEST, OFPBRC_BUFFER_UNKNOWN, "buffer_id", "no packet in buffer 0x%x",
                               q->buffer_id);
-    return instructions_check(q->instructions, q->instructions_len, q->table_id, &q->match, f);
+    return instructions_check(b, q->instructions, q->instructions_len, q->table_id, &q->match, f);
 }
 
 static struct table *get_table(struct bridge *b, uint8_t id)
@@ -92,6 +94,28 @@ static void unlist_timed(struct rule *r)
     r->timed_prev = NULL;
 }
 
+/* Whether some action is a clause of a conjunction. */
+static bool has_conjunction(const uint8_t *data, size_t len)
+{
+    for (size_t o = 0; o + 8 <= len; o += get16(data + o + 2)) {
+        const uint8_t *i = data + o;
+        if (get16(i) != OFPIT_APPLY_ACTIONS)
+            continue;
+        for (size_t at = 8; at + 16 <= get16(i + 2); at += get16(i + at + 2))
+            if (get16(i + at) == OFPAT_EXPERIMENTER && get32(i + at + 4) == NX_VENDOR &&
+                get16(i + at + 8) == NXAST_CONJUNCTION)
+                return true;
+    }
+    return false;
+}
+
+static void set_conjunctive(struct rule *r, bool conjunctive)
+{
+    if (r->conjunctive != conjunctive)
+        atomic_fetch_add_explicit(&r->table->n_conjunctive, conjunctive ? 1u : -1u, memory_order_release);
+    r->conjunctive = conjunctive;
+}
+
 static void account_bytes(struct rule *r, int64_t bytes)
 {
     r->size = (uint32_t)(r->size + bytes);
@@ -108,6 +132,7 @@ static void unlink_rule(struct rule *r)
     if (r->next)
         r->next->prev = r->prev;
     unlist_timed(r);
+    set_conjunctive(r, false);
     rule_totals(r, t->bridge->dp->n_workers, &totals);
     t->removed_packets += totals.packets + r->packets_base;
     t->n_rules--;
@@ -153,6 +178,7 @@ static int set_instructions(struct rule *r, const struct request *q)
     if (!new)
         return -ENOMEM;
     atomic_store_explicit(&r->instructions, new, memory_order_release);
+    set_conjunctive(r, has_conjunction(new->bytes, new->len));
     account_bytes(r, (int64_t)new->len - (old ? (int64_t)old->len : 0));
     if (old)
         defer(free, old);
@@ -168,6 +194,7 @@ static int replace(struct rule *r, const struct request *q, fault *f)
         reset_counts(r);
     r->cookie = q->cookie;
     r->flags = q->flags;
+    r->importance = q->importance;
     r->created = clock_now();
     unlist_timed(r);
     r->idle_timeout = q->idle;
@@ -209,12 +236,16 @@ static int add(struct bridge *b, const struct request *q, struct flow_mod_result
     r->table = t;
     r->cookie = q->cookie;
     r->flags = q->flags;
+    r->importance = q->importance;
     r->idle_timeout = q->idle;
     r->hard_timeout = q->hard;
     r->created = clock_now();
     struct instructions *i = instructions_new(q->instructions, (uint32_t)q->instructions_len);
     atomic_init(&r->instructions, i);
+    if (i)
+        set_conjunctive(r, has_conjunction(i->bytes, i->len));
     if (!i || classifier_insert(&t->cls, &r->cls, &q->match, q->priority)) {
+        set_conjunctive(r, false);
         rule_free(r);
         return fault_set(f, ENOMEM, "flow_mod", "out of memory");
     }
@@ -307,6 +338,41 @@ int flow_mod(struct bridge *b, const uint8_t *body, size_t len, struct flow_mod_
     if (!e && q.command <= OFPFC_MODIFY_STRICT)
         result->buffer_id = q.buffer_id;
     return e;
+}
+
+int flow_learn(struct bridge *b, const uint8_t *body, size_t len, fault *f)
+{
+    struct request q;
+    struct flow_mod_result result = {.buffer_id = OFP_NO_BUFFER};
+    int e = parse_request(b, body, len, &q, f);
+    if (e)
+        return e;
+    struct table *t = get_table(b, q.table_id);
+    struct cls_rule *same = t ? classifier_find(&t->cls, &q.match, q.priority) : NULL;
+    if (same) {
+        struct rule *r = rule_of(same);
+        struct instructions *i = atomic_load_explicit(&r->instructions, memory_order_relaxed);
+        if (i->len == q.instructions_len && !memcmp(i->bytes, q.instructions, i->len) && r->cookie == q.cookie) {
+            r->created = clock_now();
+            return 0;
+        }
+    }
+    e = add(b, &q, &result, f);
+    if (!e)
+        tenant_changed(b->tenant);
+    return e;
+}
+
+static uint16_t shorter(uint16_t timeout, uint16_t limit)
+{
+    return limit && (!timeout || timeout > limit) ? limit : timeout;
+}
+
+void rule_shorten(struct rule *r, uint16_t idle, uint16_t hard)
+{
+    r->idle_timeout = shorter(r->idle_timeout, idle);
+    r->hard_timeout = shorter(r->hard_timeout, hard);
+    list_timed(r);
 }
 
 void bridge_expire(struct bridge *b, uint64_t now)

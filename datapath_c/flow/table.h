@@ -13,6 +13,7 @@ struct table {
     struct bridge *bridge;
     struct rule *rules;        /* newest first */
     uint32_t n_rules;
+    _Atomic uint32_t n_conjunctive;
     uint8_t id;
     uint64_t removed_packets;  /* of rules that are gone, so that matches never fall */
     struct table_stats stats[];
@@ -27,8 +28,17 @@ struct flow_mod_result {
 /* Called for each rule removed by a timeout, and for each deleted rule with OFPFF_SEND_FLOW_REM. */
 typedef void (*rule_removed_fn)(struct bridge *b, const struct rule *r, uint8_t reason);
 
+/* Reader: as classifier_lookup, conjunctions included, which may set the key's conj_id. */
+struct cls_rule *table_lookup(struct table *t, union key_words *k, const uint64_t known[KEY_WORDS], uint64_t wc[KEY_WORDS]);
+
+/* Carries out a flow_mod that a packet taught: a rule that is there already just lives on. */
+int flow_learn(struct bridge *b, const uint8_t *body, size_t len, fault *f);
+
 /* Carries out the body of an OFPT_FLOW_MOD. 0, or a negative errno with a fault; then nothing has changed. */
 int flow_mod(struct bridge *b, const uint8_t *body, size_t len, struct flow_mod_result *result, fault *f);
+
+/* Shortens a rule's timeouts to at most these, where they are not 0 (Nicira's fin_timeout). */
+void rule_shorten(struct rule *r, uint16_t idle, uint16_t hard);
 
 /* Removes every rule. */
 void table_clear(struct table *t);

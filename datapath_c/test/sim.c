@@ -55,7 +55,10 @@ static int take(struct notes *n, uint32_t *bridge, uint8_t *out, uint32_t size)
 
 static void on_packet_in(struct bridge *b, const uint8_t *body, size_t len)
 {
-    append(&((struct sim *)b->dp->channel)->packet_ins, b->conf.id, body, len);
+    struct dp_packet_in head;
+    memcpy(&head, body, sizeof head);
+    size_t skip = sizeof head + head.userdata_len;
+    append(&((struct sim *)b->dp->channel)->packet_ins, b->conf.id, body + skip, len - skip);
 }
 
 static void on_rule_removed(struct bridge *b, const struct rule *r, uint8_t reason)
