@@ -84,6 +84,7 @@ static size_t put_flow(const struct rule *r, uint64_t now, uint8_t *out, size_t 
     put16(out + 14, r->idle_timeout);
     put16(out + 16, r->hard_timeout);
     put16(out + 18, r->flags);
+    put16(out + 20, r->importance);
     put64(out + 24, r->cookie);
     put64(out + 32, shown_packets(r, &t));
     put64(out + 40, shown_bytes(r, &t));
