@@ -59,6 +59,11 @@ enum dp_type {
     DP_COLLECT = 27,       /* object = bridge; dp_port_ref -> dp_batch of the frames a dummy port has sent (and forgets) */
     DP_CACHE_STATS = 28,   /* -> dp_cache[] , one per tenant with a cache */
     DP_SHUTDOWN = 29,      /* end the datapath in order: taps go away */
+    DP_BUNDLE_OPEN = 40,   /* object = bridge: changes of its rules from here on are made for later */
+    DP_BUNDLE_ADD = 41,    /* object = bridge; as DP_FLOW_MOD. The first error of a bundle is its end: what follows is ignored */
+    DP_BUNDLE_COMMIT = 42, /* object = bridge: everything comes into force at one moment. ECANCELED where something was refused:
+                            * then nothing has changed */
+    DP_BUNDLE_DISCARD = 43,/* object = bridge: nothing has changed */
     DP_EV_PACKET_IN = 64,  /* object = bridge; dp_packet_in, user's data, OF packet_in body (buffer_id, total_len, ..., data) */
     DP_EV_FLOW_REMOVED = 65, /* object = bridge; dp_flow_removed + OF flow_removed body; for every rule that times out,
                               * and for deletions of rules that asked for it */

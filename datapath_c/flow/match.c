@@ -252,26 +252,43 @@ static bool is_own(const struct match *m, int id)
     }
 }
 
+unsigned match_fields(const union key_words *mask, uint8_t *ids, unsigned max)
+{
+    unsigned n = 0;
+    for (int id = 0; id < N_FIELDS && n < max; id++) {
+        const uint8_t *bytes = (const uint8_t *)mask + field_places[id].offset;
+        uint8_t any = 0;
+        for (unsigned i = 0; i < field_places[id].size; i++)
+            any |= bytes[i];
+        if (any && (id < F_XREG0))
+            ids[n++] = (uint8_t)id;
+    }
+    return n;
+}
+
 int match_serialise(const struct match *m, uint8_t *out, size_t size)
+{
+    uint8_t ids[N_FIELDS];
+    return match_serialise_fields(m, ids, match_fields(&m->mask, ids, N_FIELDS), out, size);
+}
+
+int match_serialise_fields(const struct match *m, const uint8_t *ids, unsigned n_ids, uint8_t *out, size_t size)
 {
     size_t at = 4;
     if (size < 8)
         return -ENOBUFS;
-    for (int id = 0; id < N_FIELDS; id++) {
-        uint8_t value[16], mask[16], full[16];
-        unsigned n = fields[id].bytes;
-        field_load(&m->mask, id, mask);
-        bool any = false;
-        for (unsigned i = 0; i < n; i++)
-            any |= mask[i];
-        if (!any || !is_own(m, id))
+    for (unsigned k = 0; k < n_ids; k++) {
+        int id = ids[k];
+        if (!is_own(m, id))
             continue;
-        field_load(&m->value, id, value);
+        unsigned n = fields[id].bytes;
+        uint8_t full[16];
+        const uint8_t *mask = (const uint8_t *)&m->mask + field_places[id].offset;
         full_mask(id, full);
         bool exact = !memcmp(mask, full, n);
         if (at + 4 + n * 2 + 8 > size)
             return -ENOBUFS;
-        at += oxm_put(out + at, id, value);
+        at += oxm_put(out + at, id, (const uint8_t *)&m->value + field_places[id].offset);
         if (!exact) {
             out[at - n - 2] |= 1;
             out[at - n - 1] = (uint8_t)(n * 2);

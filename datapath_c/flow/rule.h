@@ -23,6 +23,7 @@ struct rule {
     struct rule *next, **prev; /* in its table's list */
     struct rule *timed_next, **timed_prev;   /* in its bridge's list of rules with timeouts, if it has one */
     struct instructions *_Atomic instructions;
+    struct rule *successor_of; /* in a bundle: the rule whose counts it will go on with */
     uint64_t cookie;
     uint64_t created;          /* clock */
     uint64_t packets_base, bytes_base;   /* subtracted from the sums: what was counted before a reset */

@@ -29,7 +29,8 @@ struct flow_mod_result {
 typedef void (*rule_removed_fn)(struct bridge *b, const struct rule *r, uint8_t reason);
 
 /* Reader: as classifier_lookup, conjunctions included, which may set the key's conj_id. */
-struct cls_rule *table_lookup(struct table *t, union key_words *k, const uint64_t known[KEY_WORDS], uint64_t wc[KEY_WORDS]);
+struct cls_rule *table_lookup(struct table *t, uint32_t version, union key_words *k, const uint64_t known[KEY_WORDS],
+                              uint64_t wc[KEY_WORDS]);
 
 /* Carries out a flow_mod that a packet taught: a rule that is there already just lives on. */
 int flow_learn(struct bridge *b, const uint8_t *body, size_t len, fault *f);
@@ -47,10 +48,13 @@ void table_free(struct table *t);
 /* Removes rules whose time has come. `now` in cycles. Returns when the next might be due, 0 = no timed rule. */
 void bridge_expire(struct bridge *b, uint64_t now);
 
-/* Multipart bodies, 7.3.5: the request's filter and the replies. */
-typedef int (*stats_sink)(void *context, const uint8_t *entry, size_t len);
-/* Calls `sink` with an ofp_flow_stats for each rule that the ofp_flow_stats_request body selects. 0 or a negative errno. */
-int flow_stats(struct bridge *b, const uint8_t *request, size_t len, uint64_t now, stats_sink sink, void *context, fault *f);
+/* A dump of the rules that an ofp_flow_stats_request body selects, as ofp_flow_stats (OpenFlow 1.3.5, 7.3.5.2) with 1.4's
+ * importance, in as many steps as its reader likes. A rule that is there all the while is told of once; one that comes or
+ * goes meanwhile, perhaps. NULL with a fault. */
+struct flow_dump *flow_dump_new(struct bridge *b, const uint8_t *request, size_t len, uint64_t now, fault *f);
+/* Whole entries up to `size` bytes; `*end` is set with the last. */
+size_t flow_dump_next(struct flow_dump *d, uint8_t *out, size_t size, bool *end);
+void flow_dump_free(struct flow_dump *d);
 /* Writes an ofp_aggregate_stats_reply (24 bytes). */
 int flow_aggregate(struct bridge *b, const uint8_t *request, size_t len, uint8_t reply[24], fault *f);
 /* Writes the table's ofp_table_stats (24 bytes). */

@@ -51,13 +51,14 @@ static bool conjunctive(const struct cls_rule *c, void *unused)
     return ((const struct rule *)c)->conjunctive;
 }
 
-struct cls_rule *table_lookup(struct table *t, union key_words *k, const uint64_t known[KEY_WORDS], uint64_t wc[KEY_WORDS])
+struct cls_rule *table_lookup(struct table *t, uint32_t version, union key_words *k, const uint64_t known[KEY_WORDS],
+                              uint64_t wc[KEY_WORDS])
 {
     if (!atomic_load_explicit(&t->n_conjunctive, memory_order_acquire))
-        return classifier_lookup(&t->cls, k, known, wc);
+        return classifier_lookup(&t->cls, version, k, known, wc);
     struct cls_rule *soft[MAX_SOFT];
     unsigned n = 0;
-    struct cls_rule *hard = classifier_split(&t->cls, k, known, wc, conjunctive, soft, MAX_SOFT, &n);
+    struct cls_rule *hard = classifier_split(&t->cls, version, k, known, wc, conjunctive, soft, MAX_SOFT, &n);
     /* By falling priority; insertion sort, for there are few. */
     for (unsigned i = 1; i < n; i++)
         for (unsigned j = i; j && soft[j]->priority > soft[j - 1]->priority; j--) {
@@ -75,7 +76,7 @@ struct cls_rule *table_lookup(struct table *t, union key_words *k, const uint64_
                 continue;
             k->key.conj_id = htobe32(id);
             unsigned more = 0;
-            struct cls_rule *found = classifier_split(&t->cls, k, known, wc, conjunctive, soft, 0, &more);
+            struct cls_rule *found = classifier_split(&t->cls, version, k, known, wc, conjunctive, soft, 0, &more);
             k->key.conj_id = was;
             if (found && (!hard || found->priority >= hard->priority)) {
                 k->key.conj_id = htobe32(id);

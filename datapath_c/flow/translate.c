@@ -23,6 +23,7 @@ void translation_init(struct translation *x, struct worker *w, struct wtenant *t
     x->tenant = t;
     x->bridge = b;
     x->packet = p;
+    x->version = atomic_load_explicit(&b->version, memory_order_acquire);
     memcpy(&x->key, &p->key, CACHE_WORDS * 8);
     memset(x->key.w + CACHE_WORDS, 0, sizeof x->key - CACHE_WORDS * 8);
     memset(x->known + CACHE_WORDS, 0xff, sizeof x->known - CACHE_WORDS * 8);
@@ -188,7 +189,7 @@ static struct rule *find_rule(struct translation *x, int id, struct table **tabl
     refresh_key(x);
     if (!x->packet)
         return NULL;
-    struct cls_rule *c = t ? table_lookup(t, &x->key, x->known, x->wc) : NULL;
+    struct cls_rule *c = t ? table_lookup(t, x->version, &x->key, x->known, x->wc) : NULL;
     if (!c)
         return NULL;
     if (x->n_rules == TRANSLATE_MAX_RULES || x->lookups++ == TRANSLATE_MAX_LOOKUPS) {

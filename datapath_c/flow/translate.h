@@ -29,6 +29,7 @@ struct translation {
     struct worker *worker;     /* NULL: only trace, carry nothing out */
     struct wtenant *tenant;
     struct bridge *bridge;
+    uint32_t version;          /* of the bridge's rules */
     struct packet *packet;     /* NULL once something carried out on the way consumed it */
     FILE *trace;               /* NULL, or where each step is told */
 
