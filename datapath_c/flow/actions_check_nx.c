@@ -160,7 +160,8 @@ static int check_controller2(const uint8_t *a, size_t len, fault *f)
             return BAD_ACTION(BAD_LEN, "controller: a property of %u bytes in %zu", n, len - at);
         if (type > 5 || type == 4)
             return BAD_ACTION(BAD_ARGUMENT, type == 4 ? "controller: a packet can't be paused" : "controller: property %u", type);
-        if (lengths[type] && n != lengths[type])
+        /* Some count the padding in. */
+        if (lengths[type] && n != lengths[type] && n != (lengths[type] + 7u) / 8 * 8)
             return BAD_ACTION(BAD_LEN, "controller: property %u of %u bytes", type, n);
         at += (n + 7u) / 8 * 8;
     }
