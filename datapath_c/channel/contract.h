@@ -64,10 +64,19 @@ enum dp_type {
     DP_BUNDLE_COMMIT = 42, /* object = bridge: everything comes into force at one moment. ECANCELED where something was refused:
                             * then nothing has changed */
     DP_BUNDLE_DISCARD = 43,/* object = bridge: nothing has changed */
+    DP_FLOW_WATCH = 44,    /* object = bridge; dp_flow_watch: whether DP_EV_FLOW_UPDATE is sent */
     DP_EV_PACKET_IN = 64,  /* object = bridge; dp_packet_in, user's data, OF packet_in body (buffer_id, total_len, ..., data) */
     DP_EV_FLOW_REMOVED = 65, /* object = bridge; dp_flow_removed + OF flow_removed body; for every rule that times out,
                               * and for deletions of rules that asked for it */
-    DP_EV_PORT_STATUS = 66 /* object = bridge; dp_port (reason in `reason`) */
+    DP_EV_PORT_STATUS = 66,/* object = bridge; dp_port (reason in `reason`) */
+    DP_EV_FLOW_UPDATE = 67 /* object = bridge; dp_flow_update + OF flow_stats entry: a rule came, went or changed. Precedes the
+                            * reply to the request that did it */
+};
+
+enum dp_update {           /* OpenFlow 1.4's ofp_flow_update_event */
+    DP_UPDATE_ADDED = 1,
+    DP_UPDATE_REMOVED = 2,
+    DP_UPDATE_MODIFIED = 3
 };
 
 enum dp_flags {
@@ -217,6 +226,17 @@ struct dp_batch_reply {
 struct dp_batch_error {
     uint32_t index;        /* of the item in the request */
     struct dp_error error;
+};
+
+struct dp_flow_watch {
+    uint32_t on;
+};
+
+struct dp_flow_update {
+    uint16_t what;         /* enum dp_update */
+    uint16_t reason;       /* OFPRR_*, of DP_UPDATE_REMOVED */
+    uint32_t xid;          /* of the request on the channel that did it; 0 = a timeout, or a packet that taught it */
+    uint32_t item;         /* index in that request's batch; of the commit, 0 */
 };
 
 struct dp_packet_in {

@@ -22,6 +22,7 @@ const struct handler_entry handlers[] = {
     [DP_BUNDLE_COMMIT] = {handle_bundle_commit, 0},
     [DP_BUNDLE_DISCARD] = {handle_bundle_discard, 0},
     [DP_FLOW_DUMP] = {handle_flow_dump, 0},
+    [DP_FLOW_WATCH] = {handle_flow_watch, sizeof(struct dp_flow_watch)},
     [DP_FLOW_AGGREGATE] = {handle_flow_aggregate, 0},
     [DP_TABLE_STATS] = {handle_table_stats, 0},
     [DP_PORT_STATS] = {handle_port_stats, sizeof(struct dp_port_ref)},

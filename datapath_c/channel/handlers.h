@@ -26,6 +26,7 @@ HANDLER(bundle_add);
 HANDLER(bundle_commit);
 HANDLER(bundle_discard);
 HANDLER(flow_dump);
+HANDLER(flow_watch);
 HANDLER(flow_aggregate);
 HANDLER(table_stats);
 HANDLER(port_stats);

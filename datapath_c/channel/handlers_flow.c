@@ -33,6 +33,7 @@ static void run_batch(struct bridge *b, const struct dp_msg *m, const uint8_t *b
             fault_set(&r->errors[r->head.n_errors++].error, EINVAL, "batch", "cut short at item %u of %u", i, batch.n);
             break;
         }
+        b->dp->request_item = i;
         int e = flow_mod(b, body + at + 4, len, &result, &why);
         if (!e && result.buffer_id != OFP_NO_BUFFER)
             e = datapath_send_buffered(b, result.buffer_id, &why);
@@ -156,6 +157,18 @@ int handle_flow_dump(struct client *c, const struct dp_msg *m, const uint8_t *bo
         return 0;
     }
     return client_continue(c, m, dump_step, dump_free, d, f);
+}
+
+int handle_flow_watch(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    struct dp_flow_watch watch;
+    if (!b)
+        return -ENOENT;
+    memcpy(&watch, body, sizeof watch);
+    b->watched = watch.on;
+    reply(c, m, NULL, 0);
+    return 0;
 }
 
 int handle_flow_aggregate(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)

@@ -233,6 +233,18 @@ static void on_rule_removed(struct bridge *b, const struct rule *r, uint8_t reas
     event(b->dp, DP_EV_FLOW_REMOVED, b->conf.id, &e, sizeof e.head + len, false);
 }
 
+static void on_rule_changed(struct bridge *b, const struct rule *r, uint16_t what, uint8_t reason)
+{
+    static struct {
+        struct dp_flow_update head;
+        uint8_t entry[65536];
+    } e;
+    e.head = (struct dp_flow_update){.what = what, .reason = reason, .xid = b->dp->request_xid, .item = b->dp->request_item};
+    size_t len = flow_entry_put(r, clock_now(), e.entry, sizeof e.entry);
+    if (sizeof e.head + len <= DP_MSG_MAX - sizeof(struct dp_msg))
+        event(b->dp, DP_EV_FLOW_UPDATE, b->conf.id, &e, sizeof e.head + len, false);
+}
+
 static void on_port_status(struct bridge *b, struct port *p, uint32_t reason)
 {
     struct dp_port conf;
@@ -284,6 +296,16 @@ static bool work_on_jobs(struct server *s)
 
 /* ---- receiving ---- */
 
+static int carry_out(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct datapath *dp = c->server->dp;
+    dp->request_xid = m->xid;
+    dp->request_item = 0;
+    int e = handlers[m->type].fn(c, m, body, f);
+    dp->request_xid = 0;
+    return e;
+}
+
 static void handle(struct client *c, const struct dp_msg *m, const uint8_t *body)
 {
     fault f = {.error = EINVAL, .of_type = 0xffff, .of_code = 0xffff};
@@ -293,7 +315,7 @@ static void handle(struct client *c, const struct dp_msg *m, const uint8_t *body
     else if (m->len < handlers[m->type].min_len)
         e = fault_set(&f, EINVAL, "len", "request %u has %u bytes, not %u", m->type, m->len, handlers[m->type].min_len);
     else
-        e = handlers[m->type].fn(c, m, body, &f);
+        e = carry_out(c, m, body, &f);
     if (e)
         respond(c, m, DP_ERROR, DP_F_REPLY, &f, sizeof f, -1);
 }
@@ -435,6 +457,7 @@ struct server *server_new(struct datapath *dp, const char *path, int *error)
     dp->channel = s;
     dp->packet_in = on_packet_in;
     dp->rule_removed = on_rule_removed;
+    dp->rule_changed = on_rule_changed;
     dp->port_status = on_port_status;
     return s;
 }
@@ -447,6 +470,7 @@ void server_free(struct server *s)
     }
     s->dp->packet_in = NULL;
     s->dp->rule_removed = NULL;
+    s->dp->rule_changed = NULL;
     s->dp->port_status = NULL;
     unlink(s->path);
     close(s->listen_fd);

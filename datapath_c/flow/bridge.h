@@ -52,6 +52,7 @@ struct bridge {
     _Atomic uint32_t version;  /* which of the rules packets see; moves on when a bundle is committed */
     struct bundle *bundle;     /* being put together, or NULL */
     struct cursor *cursors;    /* dumps under way */
+    bool watched;              /* somebody wants to know how rules change */
     _Atomic uint32_t events;   /* packet-ins between worker and control plane: bounded by DP_EVENT_BACKLOG */
     struct buffered buffers[BRIDGE_BUFFERS];
     uint32_t next_buffer;

@@ -106,9 +106,15 @@ void bundle_commit(struct bridge *b)
     struct bundle *d = b->bundle;
     atomic_store_explicit(&b->version, bridge_pending_version(b), memory_order_release);
     tenant_changed(b->tenant);
-    for (uint32_t i = 0; i < d->n; i++)
-        if (d->notes[i].added)
-            inherit(d->notes[i].rule, b->dp->n_workers);
+    for (uint32_t i = 0; i < d->n; i++) {
+        struct rule *r = d->notes[i].rule;
+        if (!d->notes[i].added)
+            continue;
+        bool successor = r->successor_of;
+        inherit(r, b->dp->n_workers);
+        if (atomic_load_explicit(&r->cls.removed, memory_order_relaxed) == CLS_FOREVER)
+            rule_changed(r, successor ? DP_UPDATE_MODIFIED : DP_UPDATE_ADDED, 0);
+    }
     for (uint32_t i = 0; i < d->n; i++) {
         struct note *n = &d->notes[i];
         if (n->added)

@@ -80,6 +80,8 @@ static int replace(struct rule *r, const struct request *q, fault *f)
     r->idle_timeout = q->idle;
     r->hard_timeout = q->hard;
     rule_list_timed(r);
+    if (!r->table->bridge->bundle)
+        rule_changed(r, DP_UPDATE_ADDED, 0);
     return 0;
 }
 
@@ -123,6 +125,8 @@ static int insert(struct table *t, const struct request *q, struct rule **made, 
         return fault_set(f, ENOMEM, "flow_mod", "out of memory");
     }
     *made = r;
+    if (!t->bridge->bundle)
+        rule_changed(r, DP_UPDATE_ADDED, 0);
     return bundle_added(t->bridge, r, f);
 }
 
@@ -218,6 +222,8 @@ static int change(struct rule *r, const struct request *q, struct flow_mod_resul
         r->cookie = q->cookie;
     if (q->flags & OFPFF_RESET_COUNTS)
         rule_reset_counts(r);
+    if (!b->bundle)
+        rule_changed(r, DP_UPDATE_MODIFIED, 0);
     return 0;
 }
 

@@ -97,6 +97,11 @@ static size_t put_flow(const struct rule *r, uint64_t now, uint8_t *out, size_t 
     return len;
 }
 
+size_t flow_entry_put(const struct rule *r, uint64_t now, uint8_t *out, size_t size)
+{
+    return put_flow(r, now, out, size);
+}
+
 static int each_rule(struct bridge *b, const struct filter *q, int (*fn)(void *, const struct rule *), void *context)
 {
     unsigned first = q->table_id == OFPTT_ALL ? 0 : q->table_id, last = q->table_id == OFPTT_ALL ? OFPTT_MAX - 1 : q->table_id;

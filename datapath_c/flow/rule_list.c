@@ -132,12 +132,20 @@ void rule_unlink(struct rule *r)
     defer(rule_free, r);
 }
 
+void rule_changed(const struct rule *r, uint16_t what, uint8_t reason)
+{
+    struct bridge *b = r->table->bridge;
+    if (b->watched && b->dp->rule_changed)
+        b->dp->rule_changed(b, r, what, reason);
+}
+
 void rule_remove(struct rule *r, uint8_t reason)
 {
     struct bridge *b = r->table->bridge;
     bool timed_out = reason == OFPRR_IDLE_TIMEOUT || reason == OFPRR_HARD_TIMEOUT;
     if (b->dp->rule_removed && (timed_out || r->flags & OFPFF_SEND_FLOW_REM))
         b->dp->rule_removed(b, r, reason);
+    rule_changed(r, DP_UPDATE_REMOVED, reason);
     rule_unlink(r);
 }
 

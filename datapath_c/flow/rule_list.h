@@ -25,6 +25,8 @@ void rule_unlist_timed(struct rule *r);
 /* 0 or -ENOMEM. */
 int rule_set_instructions(struct rule *r, const uint8_t *bytes, uint32_t len);
 void rule_reset_counts(struct rule *r);
+/* Tells those who watch the bridge; not while a bundle is put together. `what` is enum dp_update. */
+void rule_changed(const struct rule *r, uint16_t what, uint8_t reason);
 
 /* The version that changes are made for: of a bundle's, while one is put together. */
 static inline uint32_t bridge_pending_version(const struct bridge *b)

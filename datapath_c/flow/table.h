@@ -55,6 +55,8 @@ struct flow_dump *flow_dump_new(struct bridge *b, const uint8_t *request, size_t
 /* Whole entries up to `size` bytes; `*end` is set with the last. */
 size_t flow_dump_next(struct flow_dump *d, uint8_t *out, size_t size, bool *end);
 void flow_dump_free(struct flow_dump *d);
+/* One rule as such an entry; `size` of 65536 is always enough. */
+size_t flow_entry_put(const struct rule *r, uint64_t now, uint8_t *out, size_t size);
 /* Writes an ofp_aggregate_stats_reply (24 bytes). */
 int flow_aggregate(struct bridge *b, const uint8_t *request, size_t len, uint8_t reply[24], fault *f);
 /* Writes the table's ofp_table_stats (24 bytes). */
