@@ -27,6 +27,8 @@ HANDLER(bundle_commit);
 HANDLER(bundle_discard);
 HANDLER(flow_dump);
 HANDLER(flow_watch);
+HANDLER(table_mod);
+HANDLER(table_desc);
 HANDLER(flow_aggregate);
 HANDLER(table_stats);
 HANDLER(port_stats);

@@ -159,6 +159,35 @@ int handle_flow_dump(struct client *c, const struct dp_msg *m, const uint8_t *bo
     return client_continue(c, m, dump_step, dump_free, d, f);
 }
 
+int handle_table_mod(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    struct dp_table conf;
+    if (!b)
+        return -ENOENT;
+    memcpy(&conf, body, sizeof conf);
+    int e = table_configure(b, &conf, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_table_desc(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    struct dp_table out[OFPTT_MAX];
+    unsigned n = 0;
+    if (!b)
+        return -ENOENT;
+    for (unsigned i = 0; i < OFPTT_MAX; i++) {
+        struct table *t = atomic_load_explicit(&b->tables[i], memory_order_relaxed);
+        if (t)
+            table_describe(t, &out[n++]);
+    }
+    reply(c, m, out, n * sizeof out[0]);
+    return 0;
+}
+
 int handle_flow_watch(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
 {
     struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);

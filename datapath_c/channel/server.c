@@ -245,6 +245,11 @@ static void on_rule_changed(struct bridge *b, const struct rule *r, uint16_t wha
         event(b->dp, DP_EV_FLOW_UPDATE, b->conf.id, &e, sizeof e.head + len, false);
 }
 
+static void on_table_status(struct bridge *b, const struct dp_table *t)
+{
+    event(b->dp, DP_EV_TABLE_STATUS, b->conf.id, t, sizeof *t, false);
+}
+
 static void on_port_status(struct bridge *b, struct port *p, uint32_t reason)
 {
     struct dp_port conf;
@@ -459,6 +464,7 @@ struct server *server_new(struct datapath *dp, const char *path, int *error)
     dp->rule_removed = on_rule_removed;
     dp->rule_changed = on_rule_changed;
     dp->port_status = on_port_status;
+    dp->table_status = on_table_status;
     return s;
 }
 
@@ -472,6 +478,7 @@ void server_free(struct server *s)
     s->dp->rule_removed = NULL;
     s->dp->rule_changed = NULL;
     s->dp->port_status = NULL;
+    s->dp->table_status = NULL;
     unlink(s->path);
     close(s->listen_fd);
     close(s->epoll_fd);

@@ -73,6 +73,7 @@ static void free_bridge(void *bridge)
     for (int i = 0; i < BRIDGE_BUFFERS; i++)
         free(b->buffers[i].data);
     mac_table_destroy(&b->macs);
+    free(b->forget);
     free(atomic_load_explicit(&b->ports, memory_order_relaxed));
     free(b);
 }

@@ -127,6 +127,7 @@ void bundle_commit(struct bridge *b)
             defer_run();
     }
     end(b);
+    bridge_forget(b);
 }
 
 void bundle_discard(struct bridge *b)

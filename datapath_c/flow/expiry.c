@@ -33,6 +33,7 @@ void bridge_expire(struct bridge *b, uint64_t now)
             any = true;
         }
     }
+    bridge_forget(b);
     if (any)
         tenant_changed(b->tenant);
 }

@@ -157,6 +157,8 @@ static int add(struct bridge *b, const struct request *q, struct flow_mod_result
     result->n_changed = 1;
     if (same)
         return bundle_keeps(b, rule_of(same)) ? replace_in_bundle(rule_of(same), q, f) : replace(rule_of(same), q, f);
+    if (!table_make_room(t, q->importance))
+        return FAILED(TABLE_FULL, "max_entries", "table %u has its %u rules", t->id, t->n_rules);
     int e = check_quota(b->tenant, sizeof(struct rule) + q->instructions_len, f);
     return e ? e : insert(t, q, &made, f);
 }
@@ -263,6 +265,7 @@ int flow_mod(struct bridge *b, const uint8_t *body, size_t len, struct flow_mod_
         if (!e && q.or_add && !result->n_changed)
             e = add(b, &q, result, f);
     }
+    bridge_forget(b);
     if (result->n_changed && !b->bundle)
         tenant_changed(b->tenant);
     if (!e && q.command <= OFPFC_MODIFY_STRICT)

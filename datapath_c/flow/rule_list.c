@@ -60,19 +60,57 @@ void rule_unlist_timed(struct rule *r)
     r->timed_prev = NULL;
 }
 
-/* Whether some action is a clause of a conjunction. */
-static bool has_conjunction(const uint8_t *data, size_t len)
+/* The next action of Nicira's with that subtype in apply-actions from *at on, which moves past it; NULL at the end. */
+static const uint8_t *next_nicira(const struct instructions *list, size_t *at, uint16_t subtype)
 {
-    for (size_t o = 0; o + 8 <= len; o += get16(data + o + 2)) {
-        const uint8_t *i = data + o;
-        if (get16(i) != OFPIT_APPLY_ACTIONS)
+    for (size_t o = 0; o + 8 <= list->len; o += get16(list->bytes + o + 2)) {
+        size_t end = o + get16(list->bytes + o + 2);
+        if (get16(list->bytes + o) != OFPIT_APPLY_ACTIONS || *at >= end)
             continue;
-        for (size_t at = 8; at + 16 <= get16(i + 2); at += get16(i + at + 2))
-            if (get16(i + at) == OFPAT_EXPERIMENTER && get32(i + at + 4) == NX_VENDOR &&
-                get16(i + at + 8) == NXAST_CONJUNCTION)
-                return true;
+        if (*at < o + 8)
+            *at = o + 8;
+        while (*at + 16 <= end) {
+            const uint8_t *a = list->bytes + *at;
+            *at += get16(a + 2);
+            if (get16(a) == OFPAT_EXPERIMENTER && get32(a + 4) == NX_VENDOR && get16(a + 8) == subtype)
+                return a;
+        }
     }
-    return false;
+    return NULL;
+}
+
+static bool has_conjunction(const struct instructions *list)
+{
+    size_t at = 0;
+    return next_nicira(list, &at, NXAST_CONJUNCTION) != NULL;
+}
+
+static void note_learned(struct rule *r)
+{
+    struct bridge *b = r->table->bridge;
+    const struct instructions *list = atomic_load_explicit(&r->instructions, memory_order_relaxed);
+    const uint8_t *a;
+    for (size_t at = 0; (a = next_nicira(list, &at, NXAST_LEARN));) {
+        struct forget *more;
+        if (!(get16(a + 24) & NX_LEARN_F_DELETE_LEARNED) ||
+            !(more = realloc(b->forget, (b->n_forget + 1) * sizeof *more)))
+            continue;
+        b->forget = more;
+        more[b->n_forget++] = (struct forget){.cookie = get64(a + 16), .table = a[26]};
+    }
+}
+
+void bridge_forget(struct bridge *b)
+{
+    while (b->n_forget) {
+        struct forget what = b->forget[--b->n_forget];
+        struct table *t = atomic_load_explicit(&b->tables[what.table], memory_order_relaxed);
+        for (struct rule *r = t ? t->rules : NULL, *next; r; r = next) {
+            next = r->next;
+            if (r->cookie == what.cookie)
+                rule_remove(r, OFPRR_DELETE);
+        }
+    }
 }
 
 static void set_conjunctive(struct rule *r, bool conjunctive)
@@ -93,7 +131,7 @@ int rule_link(struct table *t, struct rule *r, const struct match *m, uint16_t p
     struct instructions *i = atomic_load_explicit(&r->instructions, memory_order_relaxed);
     struct bridge *b = t->bridge;
     r->table = t;
-    set_conjunctive(r, has_conjunction(i->bytes, i->len));
+    set_conjunctive(r, has_conjunction(i));
     if (classifier_insert(&t->cls, &r->cls, m, priority)) {
         set_conjunctive(r, false);
         return -ENOMEM;
@@ -109,6 +147,7 @@ int rule_link(struct table *t, struct rule *r, const struct match *m, uint16_t p
     b->n_rules++;
     b->tenant->n_rules++;
     rule_list_timed(r);
+    table_check_vacancy(t);
     return 0;
 }
 
@@ -129,6 +168,7 @@ void rule_unlink(struct rule *r)
     t->bridge->n_rules--;
     t->bridge->tenant->n_rules--;
     t->bridge->tenant->rule_bytes -= r->size;
+    table_check_vacancy(t);
     defer(rule_free, r);
 }
 
@@ -146,6 +186,7 @@ void rule_remove(struct rule *r, uint8_t reason)
     if (b->dp->rule_removed && (timed_out || r->flags & OFPFF_SEND_FLOW_REM))
         b->dp->rule_removed(b, r, reason);
     rule_changed(r, DP_UPDATE_REMOVED, reason);
+    note_learned(r);
     rule_unlink(r);
 }
 
@@ -176,7 +217,7 @@ int rule_set_instructions(struct rule *r, const uint8_t *bytes, uint32_t len)
     if (!new)
         return -ENOMEM;
     atomic_store_explicit(&r->instructions, new, memory_order_release);
-    set_conjunctive(r, has_conjunction(new->bytes, new->len));
+    set_conjunctive(r, has_conjunction(new));
     account_bytes(r, (int64_t)new->len - (old ? (int64_t)old->len : 0));
     if (old)
         defer(free, old);

@@ -20,6 +20,8 @@ int rule_link(struct table *t, struct rule *r, const struct match *m, uint16_t p
 void rule_unlink(struct rule *r);
 /* The same, told of to whoever wants to know. `reason` is OFPRR_*. */
 void rule_remove(struct rule *r, uint8_t reason);
+/* Removes what rules removed before had taught. Called when a change of rules is done. */
+void bridge_forget(struct bridge *b);
 void rule_list_timed(struct rule *r);
 void rule_unlist_timed(struct rule *r);
 /* 0 or -ENOMEM. */

@@ -15,6 +15,8 @@ struct table {
     uint32_t n_rules;
     _Atomic uint32_t n_conjunctive;
     uint8_t id;
+    struct dp_table conf;
+    bool scarce;               /* fewer free places than conf.vacancy_down since the last event */
     uint64_t removed_packets;  /* of rules that are gone, so that matches never fall */
     struct table_stats stats[];
 };
@@ -40,6 +42,17 @@ int flow_mod(struct bridge *b, const uint8_t *body, size_t len, struct flow_mod_
 
 /* Shortens a rule's timeouts to at most these, where they are not 0 (Nicira's fin_timeout). */
 void rule_shorten(struct rule *r, uint16_t idle, uint16_t hard);
+
+#define TABLE_MAX_ENTRIES 1000000
+
+/* Configures one table or, with table_id OFPTT_ALL, all of them. 0, or a negative errno with an OFPET_TABLE_MOD_FAILED fault. */
+int table_configure(struct bridge *b, const struct dp_table *conf, fault *f);
+/* The table's configuration and how full it is. */
+void table_describe(const struct table *t, struct dp_table *out);
+/* Makes room for a rule of this importance where the table is full and may evict. False: there is none. */
+bool table_make_room(struct table *t, uint16_t importance);
+/* After rules came or went: tells of what was crossed. */
+void table_check_vacancy(struct table *t);
 
 /* Removes every rule. */
 void table_clear(struct table *t);

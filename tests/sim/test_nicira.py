@@ -162,6 +162,17 @@ def test_learning_the_same_again_changes_nothing(bridge):
     assert sum(1 for e in bridge.flow_stats() if e[2] == 10) == 1
 
 
+def test_what_was_learned_goes_with_the_rule(bridge):
+    learn = of.NXActionLearn(table_id=10, cookie=99, flags=2, specs=[
+        of.NXFlowSpecMatch(src=("eth_src_nxm", 0), dst=("eth_dst_nxm", 0), n_bits=48)])
+    add(bridge, [learn, output(2)])
+    sent(bridge, UDP)
+    assert [e[2] for e in bridge.flow_stats()] == [0, 10]
+    bridge.flow_mod(struct.pack("!QQBBHHHIIIH2x", 0, 0, 0, 3, 0, 0, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0)
+                    + struct.pack("!HH4x", 1, 4))
+    assert bridge.flow_stats() == []
+
+
 def test_controller_gives_registers_and_userdata(bridge):
     add(bridge, [load("reg2", 77), of.NXActionController2(max_len=64, controller_id=0, reason=1, userdata=b"hello")],
         cookie=5)
