@@ -25,6 +25,7 @@ _FLOW_STATS_15 = struct.Struct("!H2xBBH")
 _REMOVED = struct.Struct("!QHBBIIHHQQ")             # OpenFlow 1.3.5, 7.4.2
 _REMOVED_15 = struct.Struct("!BBHHHQ")
 _PACKET_IN = struct.Struct("!IHBBQ")
+_REASON_AT, _REMOVED_REASON_AT = 6, 10
 _IN_PORT_OXM = 0x80000004
 _OXS_CLASS = 0x8002
 _DURATION, _FLOW_COUNT, _PACKET_COUNT, _BYTE_COUNT = 0, 3, 4, 5
@@ -44,6 +45,11 @@ def flow_mod(version: int, body: bytes) -> bytes:
             return body
         return body[:_FLOW_MOD_FIXED - 2] + b"\0\0" + body[_FLOW_MOD_FIXED:]    # padding, which 1.4 calls importance
     raise _unsupported(version)
+
+
+def flow_mod_with_table(body: bytes) -> bytes:
+    """An OFPT_FLOW_MOD of 1.0 whose command's upper byte names the table (NXT_FLOW_MOD_TABLE_ID)."""
+    raise _unsupported(0x01)
 
 
 def nx_flow_mod(body: bytes, *, table_id: bool = False) -> bytes:
@@ -120,6 +126,8 @@ def _offsets(entries: bytes) -> Iterator[int]:
 
 def flow_removed(version: int, body: bytes, form: str = STANDARD) -> bytes:
     """A canonical flow_removed as the version's, or as NXT_FLOW_REMOVED (form NICIRA)."""
+    if version < 0x05 and body[_REMOVED_REASON_AT] > 3:
+        body = body[:_REMOVED_REASON_AT] + b"\2" + body[_REMOVED_REASON_AT + 1:]     # to 1.3 they are deletions
     if form == STANDARD and 0x03 <= version <= 0x05:
         return body
     if form == STANDARD and version == 0x06:
@@ -174,6 +182,8 @@ def port_out(version: int, port: int) -> int:
 
 def packet_in(version: int, form: str, body: bytes) -> bytes:
     """A canonical packet_in as the version's OFPT_PACKET_IN (STANDARD), NXT_PACKET_IN (NICIRA) or NXT_PACKET_IN2 (NICIRA2)."""
+    if version < 0x05 and body[_REASON_AT] > 2:
+        body = body[:_REASON_AT] + b"\1" + body[_REASON_AT + 1:]     # 1.4 split them off OFPR_ACTION
     if form == STANDARD and version >= 0x04:
         return body
     buffer_id, total_len, reason, table, cookie = _PACKET_IN.unpack_from(body)
