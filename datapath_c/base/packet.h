@@ -56,7 +56,7 @@ struct packet {
     struct packet_pool *pool;
     uint64_t tun_id;           /* what a VXLAN port that sends it shall use; network order as in the key */
     uint8_t tun_dst[16];
-    union key_words key;
+    union key_words key;       /* its first CACHE_WORDS words */
     uint8_t *buffer;
 };
 

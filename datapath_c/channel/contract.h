@@ -59,10 +59,37 @@ enum dp_type {
     DP_COLLECT = 27,       /* object = bridge; dp_port_ref -> dp_batch of the frames a dummy port has sent (and forgets) */
     DP_CACHE_STATS = 28,   /* -> dp_cache[] , one per tenant with a cache */
     DP_SHUTDOWN = 29,      /* end the datapath in order: taps go away */
-    DP_EV_PACKET_IN = 64,  /* object = bridge; OF packet_in body (buffer_id, total_len, ..., data) */
+    DP_TABLE_MOD = 38,     /* object = bridge; dp_table: how one table, or with table_id 0xff every, is configured */
+    DP_TABLE_DESC = 39,    /* object = bridge -> dp_table[] of the tables that are configured or in use */
+    DP_BUNDLE_OPEN = 40,   /* object = bridge: changes of its rules from here on are made for later */
+    DP_BUNDLE_ADD = 41,    /* object = bridge; as DP_FLOW_MOD. The first error of a bundle is its end: what follows is ignored */
+    DP_BUNDLE_COMMIT = 42, /* object = bridge: everything comes into force at one moment. ECANCELED where something was refused:
+                            * then nothing has changed */
+    DP_BUNDLE_DISCARD = 43,/* object = bridge: nothing has changed */
+    DP_FLOW_WATCH = 44,    /* object = bridge; dp_flow_watch: whether DP_EV_FLOW_UPDATE is sent */
+    DP_EV_PACKET_IN = 64,  /* object = bridge; dp_packet_in, user's data, OF packet_in body (buffer_id, total_len, ..., data) */
     DP_EV_FLOW_REMOVED = 65, /* object = bridge; dp_flow_removed + OF flow_removed body; for every rule that times out,
                               * and for deletions of rules that asked for it */
-    DP_EV_PORT_STATUS = 66 /* object = bridge; dp_port (reason in `reason`) */
+    DP_EV_PORT_STATUS = 66,/* object = bridge; dp_port (reason in `reason`) */
+    DP_EV_FLOW_UPDATE = 67,/* object = bridge; dp_flow_update + OF flow_stats entry: a rule came, went or changed. Precedes the
+                            * reply to the request that did it */
+    DP_EV_TABLE_STATUS = 68 /* object = bridge; dp_table, with the reason */
+};
+
+enum dp_table_config {     /* OpenFlow 1.4.1, 7.2.2: ofp_table_config */
+    DP_TABLE_EVICTION = 4,
+    DP_TABLE_VACANCY = 8
+};
+
+enum dp_table_event {      /* OpenFlow 1.4.1, 7.4.5: ofp_table_reason */
+    DP_TABLE_VACANCY_DOWN = 3,
+    DP_TABLE_VACANCY_UP = 4
+};
+
+enum dp_update {           /* OpenFlow 1.4's ofp_flow_update_event */
+    DP_UPDATE_ADDED = 1,
+    DP_UPDATE_REMOVED = 2,
+    DP_UPDATE_MODIFIED = 3
 };
 
 enum dp_flags {
@@ -212,6 +239,33 @@ struct dp_batch_reply {
 struct dp_batch_error {
     uint32_t index;        /* of the item in the request */
     struct dp_error error;
+};
+
+struct dp_table {
+    uint8_t table_id;      /* 0xff in DP_TABLE_MOD = all */
+    uint8_t vacancy_down;  /* percent of free places below which, */
+    uint8_t vacancy_up;    /* and above which again, DP_EV_TABLE_STATUS is sent */
+    uint8_t vacancy;       /* percent free; read only */
+    uint32_t config;       /* enum dp_table_config bits */
+    uint32_t max_entries;  /* 0 = 1,000,000 */
+    uint32_t reason;       /* in events: enum dp_table_event */
+};
+
+struct dp_flow_watch {
+    uint32_t on;
+};
+
+struct dp_flow_update {
+    uint16_t what;         /* enum dp_update */
+    uint16_t reason;       /* OFPRR_*, of DP_UPDATE_REMOVED */
+    uint32_t xid;          /* of the request on the channel that did it; 0 = a timeout, or a packet that taught it */
+    uint32_t item;         /* index in that request's batch; of the commit, 0 */
+};
+
+struct dp_packet_in {
+    uint16_t controller_id;/* of Nicira's controller action, else 0 */
+    uint16_t userdata_len; /* bytes of its user's data, which follow */
+    uint32_t reserved;
 };
 
 struct dp_flow_removed {

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/defer.h"
 #include "channel/handlers.h"
+#include "flow/bundle.h"
 #include "flow/table.h"
 #include "port/port.h"
 
@@ -16,18 +17,13 @@ struct batch_reply {
     struct dp_batch_error errors[MAX_BATCH_ERRORS];
 };
 
-int handle_flow_mod(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+/* Carries out a batch's items in order until `stop_at_error`, if so asked. */
+static void run_batch(struct bridge *b, const struct dp_msg *m, const uint8_t *body, bool stop_at_error, struct batch_reply *r)
 {
-    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
-    if (!b)
-        return -ENOENT;
     struct dp_batch batch;
     memcpy(&batch, body, sizeof batch);
-    struct batch_reply *r = calloc(1, sizeof *r);
-    if (!r)
-        return fault_set(f, ENOMEM, "", "out of memory");
     size_t at = sizeof batch;
-    for (uint32_t i = 0; i < batch.n; i++) {
+    for (uint32_t i = 0; i < batch.n && !(stop_at_error && r->head.n_errors); i++) {
         uint32_t len;
         fault why;
         struct flow_mod_result result;
@@ -37,6 +33,7 @@ int handle_flow_mod(struct client *c, const struct dp_msg *m, const uint8_t *bod
             fault_set(&r->errors[r->head.n_errors++].error, EINVAL, "batch", "cut short at item %u of %u", i, batch.n);
             break;
         }
+        b->dp->request_item = i;
         int e = flow_mod(b, body + at + 4, len, &result, &why);
         if (!e && result.buffer_id != OFP_NO_BUFFER)
             e = datapath_send_buffered(b, result.buffer_id, &why);
@@ -52,47 +49,155 @@ int handle_flow_mod(struct client *c, const struct dp_msg *m, const uint8_t *bod
             defer_run();
         at += 4 + len;
     }
+}
+
+static int answer_batch(struct client *c, struct bridge *b, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct batch_reply *r = calloc(1, sizeof *r);
+    if (!r)
+        return fault_set(f, ENOMEM, "", "out of memory");
+    bool bundled = m->type == DP_BUNDLE_ADD;
+    if (!bundled || !bundle_failed(b))
+        run_batch(b, m, body, bundled, r);
+    if (bundled && r->head.n_errors)
+        bundle_fail(b);
     reply(c, m, r, sizeof r->head + r->head.n_errors * sizeof r->errors[0]);
     free(r);
     return 0;
 }
 
-struct dump {
-    struct client *client;
-    const struct dp_msg *request;
-    size_t len;
-    uint8_t *data;
-};
+int handle_flow_mod(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    if (!b)
+        return -ENOENT;
+    if (b->bundle)
+        return fault_set(f, EBUSY, "bundle", "a bundle of the bridge is being carried out");
+    return answer_batch(c, b, m, body, f);
+}
+
+/* The bridge, with a bundle of this client's, or NULL. */
+static struct bridge *bundled_bridge(struct client *c, const struct dp_msg *m, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    if (b && bundle_owner(b) != client_id(c)) {
+        fault_set(f, ENOENT, "bundle", "the bridge has no bundle of yours");
+        return NULL;
+    }
+    return b;
+}
+
+int handle_bundle_open(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    int e = b ? bundle_open(b, client_id(c), f) : -ENOENT;
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_bundle_add(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = bundled_bridge(c, m, f);
+    return b ? answer_batch(c, b, m, body, f) : -ENOENT;
+}
+
+int handle_bundle_commit(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = bundled_bridge(c, m, f);
+    if (!b)
+        return -ENOENT;
+    if (bundle_failed(b)) {
+        bundle_discard(b);
+        return fault_set(f, ECANCELED, "bundle", "a message of the bundle was refused");
+    }
+    bundle_commit(b);
+    reply(c, m, NULL, 0);
+    return 0;
+}
+
+int handle_bundle_discard(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = bundled_bridge(c, m, f);
+    if (!b)
+        return -ENOENT;
+    bundle_discard(b);
+    reply(c, m, NULL, 0);
+    return 0;
+}
 
 #define DUMP_MAX (DP_MSG_MAX - sizeof(struct dp_msg))
+#define DUMP_STEP 60000        /* bytes of entries in a reply: with its headers, one multipart message of OpenFlow's */
 
-static int dump_entry(void *context, const uint8_t *entry, size_t len)
+static bool dump_step(struct client *c, const struct dp_msg *request, void *context)
 {
-    struct dump *d = context;
-    if (d->len + len > DUMP_MAX) {
-        reply_more(d->client, d->request, d->data, d->len);
-        d->len = 0;
-    }
-    if (len > DUMP_MAX)
-        return 0;              /* a rule as long as a message can't be shown; 65,535 bytes is OpenFlow's own limit */
-    memcpy(d->data + d->len, entry, len);
-    d->len += len;
-    return 0;
+    static uint8_t data[DUMP_STEP];
+    bool end;
+    size_t len = flow_dump_next(context, data, sizeof data, &end);
+    if (end)
+        reply(c, request, data, len);
+    else
+        reply_more(c, request, data, len);
+    return end;
+}
+
+static void dump_free(void *context)
+{
+    flow_dump_free(context);
 }
 
 int handle_flow_dump(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
 {
     struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    struct flow_dump *d = b ? flow_dump_new(b, body, m->len, clock_now(), f) : NULL;
+    if (!d)
+        return -f->error;
+    if (dump_step(c, m, d)) {
+        flow_dump_free(d);
+        return 0;
+    }
+    return client_continue(c, m, dump_step, dump_free, d, f);
+}
+
+int handle_table_mod(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    struct dp_table conf;
     if (!b)
         return -ENOENT;
-    struct dump d = {.client = c, .request = m, .data = malloc(DUMP_MAX)};
-    if (!d.data)
-        return fault_set(f, ENOMEM, "", "out of memory");
-    int e = flow_stats(b, body, m->len, clock_now(), dump_entry, &d, f);
+    memcpy(&conf, body, sizeof conf);
+    int e = table_configure(b, &conf, f);
     if (!e)
-        reply(c, m, d.data, d.len);
-    free(d.data);
+        reply(c, m, NULL, 0);
     return e;
+}
+
+int handle_table_desc(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    struct dp_table out[OFPTT_MAX];
+    unsigned n = 0;
+    if (!b)
+        return -ENOENT;
+    for (unsigned i = 0; i < OFPTT_MAX; i++) {
+        struct table *t = atomic_load_explicit(&b->tables[i], memory_order_relaxed);
+        if (t)
+            table_describe(t, &out[n++]);
+    }
+    reply(c, m, out, n * sizeof out[0]);
+    return 0;
+}
+
+int handle_flow_watch(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    struct dp_flow_watch watch;
+    if (!b)
+        return -ENOENT;
+    memcpy(&watch, body, sizeof watch);
+    b->watched = watch.on;
+    reply(c, m, NULL, 0);
+    return 0;
 }
 
 int handle_flow_aggregate(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)

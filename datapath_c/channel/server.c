@@ -12,11 +12,13 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/defer.h"
+#include "flow/bundle.h"
 #include "flow/table.h"
 #include "port/port.h"
 
 #define TICK_MS 250
 #define QUEUE_HIGH (4u << 20)  /* bytes waiting for a client before its requests wait too */
+#define QUEUE_LOW (1u << 20)   /* beyond which parts of long replies wait */
 #define REQUESTS_PER_TURN 64
 
 struct outgoing {
@@ -28,8 +30,18 @@ struct outgoing {
     uint8_t body[];
 };
 
+/* A reply that is being made, part by part. */
+struct job {
+    struct job *next;
+    struct dp_msg request;
+    bool (*step)(struct client *, const struct dp_msg *, void *);
+    void (*release)(void *);
+    void *context;
+};
+
 struct client {
     struct client *next;
+    struct job *jobs, **last_job;
     struct server *server;
     uint64_t id;
     int fd;
@@ -221,6 +233,23 @@ static void on_rule_removed(struct bridge *b, const struct rule *r, uint8_t reas
     event(b->dp, DP_EV_FLOW_REMOVED, b->conf.id, &e, sizeof e.head + len, false);
 }
 
+static void on_rule_changed(struct bridge *b, const struct rule *r, uint16_t what, uint8_t reason)
+{
+    static struct {
+        struct dp_flow_update head;
+        uint8_t entry[65536];
+    } e;
+    e.head = (struct dp_flow_update){.what = what, .reason = reason, .xid = b->dp->request_xid, .item = b->dp->request_item};
+    size_t len = flow_entry_put(r, clock_now(), e.entry, sizeof e.entry);
+    if (sizeof e.head + len <= DP_MSG_MAX - sizeof(struct dp_msg))
+        event(b->dp, DP_EV_FLOW_UPDATE, b->conf.id, &e, sizeof e.head + len, false);
+}
+
+static void on_table_status(struct bridge *b, const struct dp_table *t)
+{
+    event(b->dp, DP_EV_TABLE_STATUS, b->conf.id, t, sizeof *t, false);
+}
+
 static void on_port_status(struct bridge *b, struct port *p, uint32_t reason)
 {
     struct dp_port conf;
@@ -229,7 +258,58 @@ static void on_port_status(struct bridge *b, struct port *p, uint32_t reason)
     event(b->dp, DP_EV_PORT_STATUS, b->conf.id, &conf, sizeof conf, false);
 }
 
+/* ---- long replies ---- */
+
+int client_continue(struct client *c, const struct dp_msg *request,
+                    bool (*step)(struct client *, const struct dp_msg *, void *), void (*release)(void *), void *context,
+                    fault *f)
+{
+    struct job *j = malloc(sizeof *j);
+    if (!j) {
+        release(context);
+        return fault_set(f, ENOMEM, "", "out of memory");
+    }
+    *j = (struct job){.request = *request, .step = step, .release = release, .context = context};
+    *c->last_job = j;
+    c->last_job = &j->next;
+    return 0;
+}
+
+static void drop_job(struct client *c)
+{
+    struct job *j = c->jobs;
+    c->jobs = j->next;
+    if (!c->jobs)
+        c->last_job = &c->jobs;
+    j->release(j->context);
+    free(j);
+}
+
+/* One part of each client's first reply; whether some client's could go on at once. */
+static bool work_on_jobs(struct server *s)
+{
+    bool more = false;
+    for (struct client *c = s->clients; c; c = c->next) {
+        if (!c->jobs || c->dead || c->waiting >= QUEUE_LOW)
+            continue;
+        if (c->jobs->step(c, &c->jobs->request, c->jobs->context))
+            drop_job(c);
+        more |= c->jobs && c->waiting < QUEUE_LOW;
+    }
+    return more;
+}
+
 /* ---- receiving ---- */
+
+static int carry_out(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct datapath *dp = c->server->dp;
+    dp->request_xid = m->xid;
+    dp->request_item = 0;
+    int e = handlers[m->type].fn(c, m, body, f);
+    dp->request_xid = 0;
+    return e;
+}
 
 static void handle(struct client *c, const struct dp_msg *m, const uint8_t *body)
 {
@@ -240,7 +320,7 @@ static void handle(struct client *c, const struct dp_msg *m, const uint8_t *body
     else if (m->len < handlers[m->type].min_len)
         e = fault_set(&f, EINVAL, "len", "request %u has %u bytes, not %u", m->type, m->len, handlers[m->type].min_len);
     else
-        e = handlers[m->type].fn(c, m, body, &f);
+        e = carry_out(c, m, body, &f);
     if (e)
         respond(c, m, DP_ERROR, DP_F_REPLY, &f, sizeof f, -1);
 }
@@ -281,6 +361,7 @@ static void accept_client(struct server *s)
     c->fd = fd;
     c->id = ++s->next_id;
     c->last = &c->first;
+    c->last_job = &c->jobs;
     c->next = s->clients;
     s->clients = c;
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
@@ -290,12 +371,24 @@ static void accept_client(struct server *s)
 static void free_client(struct client *c)
 {
     close(c->fd);
+    while (c->jobs)
+        drop_job(c);
     while (c->first) {
         struct outgoing *o = c->first;
         c->first = o->next;
         free(o);
     }
     free(c);
+}
+
+/* Bundles that nobody will commit any more. */
+static void discard_bundles(struct client *c)
+{
+    for (unsigned i = 0; i < DP_MAX_BRIDGES; i++) {
+        struct bridge *b = c->server->dp->bridges[i];
+        if (b && bundle_owner(b) == c->id)
+            bundle_discard(b);
+    }
 }
 
 static void bury_dead(struct server *s)
@@ -308,6 +401,7 @@ static void bury_dead(struct server *s)
         *link = c->next;
         if (s->control == c)
             s->control = NULL;
+        discard_bundles(c);
         free_client(c);
     }
 }
@@ -368,7 +462,9 @@ struct server *server_new(struct datapath *dp, const char *path, int *error)
     dp->channel = s;
     dp->packet_in = on_packet_in;
     dp->rule_removed = on_rule_removed;
+    dp->rule_changed = on_rule_changed;
     dp->port_status = on_port_status;
+    dp->table_status = on_table_status;
     return s;
 }
 
@@ -380,7 +476,9 @@ void server_free(struct server *s)
     }
     s->dp->packet_in = NULL;
     s->dp->rule_removed = NULL;
+    s->dp->rule_changed = NULL;
     s->dp->port_status = NULL;
+    s->dp->table_status = NULL;
     unlink(s->path);
     close(s->listen_fd);
     close(s->epoll_fd);
@@ -415,10 +513,12 @@ static void on_event(struct server *s, const struct epoll_event *e)
 bool server_run(struct server *s)
 {
     struct epoll_event events[64];
+    bool more = false;
     while (!s->stop) {
-        int n = epoll_wait(s->epoll_fd, events, 64, -1);
+        int n = epoll_wait(s->epoll_fd, events, 64, more ? 0 : -1);
         for (int i = 0; i < n && !s->stop; i++)
             on_event(s, &events[i]);
+        more = work_on_jobs(s);
         bury_dead(s);
         if (defer_pending() > 1024)
             defer_run();

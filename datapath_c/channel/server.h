@@ -37,4 +37,10 @@ struct handler_entry {
 extern const struct handler_entry handlers[];
 extern const unsigned n_handlers;
 
+/* A reply in many parts: `step` is called until it says that it has sent the last, in turn with all that others want, and only
+ * while the client reads what it gets. `release` frees the context, at the end or when the client goes. */
+int client_continue(struct client *c, const struct dp_msg *request,
+                    bool (*step)(struct client *, const struct dp_msg *, void *), void (*release)(void *), void *context,
+                    fault *f);
+
 #endif

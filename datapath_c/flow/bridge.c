@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/defer.h"
-#include "flow/table.h"
+#include "flow/bundle.h"
+#include "flow/rule_list.h"
 #include "port/port.h"
 
 struct port *bridge_port(const struct bridge *b, uint32_t port_no)
@@ -72,12 +73,16 @@ static void free_bridge(void *bridge)
     for (int i = 0; i < BRIDGE_BUFFERS; i++)
         free(b->buffers[i].data);
     mac_table_destroy(&b->macs);
+    free(b->forget);
     free(atomic_load_explicit(&b->ports, memory_order_relaxed));
     free(b);
 }
 
 void bridge_free(struct bridge *b)
 {
+    cursors_end(b);
+    if (b->bundle)
+        bundle_discard(b);
     for (int i = 0; i < OFPTT_MAX; i++) {
         struct table *t = atomic_load_explicit(&b->tables[i], memory_order_relaxed);
         if (t)

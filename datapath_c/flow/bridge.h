@@ -12,6 +12,8 @@
 struct port;
 struct table;
 struct rule;
+struct bundle;
+struct cursor;
 struct datapath;
 
 struct tenant {
@@ -47,6 +49,15 @@ struct bridge {
     struct mac_table macs;
     struct rule *timed;        /* rules with timeouts */
     uint32_t n_rules;
+    _Atomic uint32_t version;  /* which of the rules packets see; moves on when a bundle is committed */
+    struct bundle *bundle;     /* being put together, or NULL */
+    struct cursor *cursors;    /* dumps under way */
+    struct forget {            /* what rules that are gone had taught, and goes with them (Nicira's delete_learned) */
+        uint64_t cookie;
+        uint8_t table;
+    } *forget;
+    uint32_t n_forget;
+    bool watched;              /* somebody wants to know how rules change */
     _Atomic uint32_t events;   /* packet-ins between worker and control plane: bounded by DP_EVENT_BACKLOG */
     struct buffered buffers[BRIDGE_BUFFERS];
     uint32_t next_buffer;

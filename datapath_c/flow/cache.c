@@ -103,7 +103,7 @@ struct megaflow *cache_lookup_masks(struct cache *c, const union key_words *k)
         rank(c);
     for (uint32_t i = 0; i < c->n_tables; i++) {
         struct mask_table *t = c->tables[i];
-        uint64_t value[KEY_WORDS];
+        uint64_t value[CACHE_WORDS];
         uint32_t hash = masked(t, k, value);
         struct megaflow *m = find(t, value, hash);
         if (m) {
@@ -200,12 +200,12 @@ void cache_clear(struct cache *c)
     c->sweep_table = c->sweep_slot = 0;
 }
 
-static struct mask_table *get_table(struct cache *c, const uint64_t wc[KEY_WORDS])
+static struct mask_table *get_table(struct cache *c, const uint64_t wc[CACHE_WORDS])
 {
     uint32_t map = 0;
-    uint64_t mask[KEY_WORDS];
+    uint64_t mask[CACHE_WORDS];
     unsigned n = 0;
-    for (int i = 0; i < KEY_WORDS; i++)
+    for (int i = 0; i < CACHE_WORDS; i++)
         if (wc[i]) {
             map |= 1u << i;
             mask[n++] = wc[i];
@@ -213,7 +213,7 @@ static struct mask_table *get_table(struct cache *c, const uint64_t wc[KEY_WORDS
     for (uint32_t i = 0; i < c->n_tables; i++)
         if (c->tables[i]->map == map && !memcmp(c->tables[i]->mask, mask, n * 8))
             return c->tables[i];
-    static const uint64_t all_ones[KEY_WORDS] = {[0 ... KEY_WORDS - 1] = UINT64_MAX};
+    static const uint64_t all_ones[CACHE_WORDS] = {[0 ... CACHE_WORDS - 1] = UINT64_MAX};
     if (c->n_tables >= CACHE_MAX_MASKS && memcmp(wc, all_ones, sizeof all_ones))
         return get_table(c, all_ones);
     struct mask_table *t = calloc(1, sizeof *t);
@@ -262,7 +262,7 @@ static bool grow(struct mask_table *t)
     return true;
 }
 
-void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[KEY_WORDS],
+void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[CACHE_WORDS],
                   uint64_t generation, struct program *program, struct megaflow *stale, uint64_t now)
 {
     if (c->n_flows >= c->max_flows) {
@@ -271,7 +271,7 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
     }
     struct mask_table *t = get_table(c, wc);
     struct megaflow *m = NULL;
-    uint64_t value[KEY_WORDS];
+    uint64_t value[CACHE_WORDS];
     uint32_t h = 0;
     if (!t) {
         free(program);

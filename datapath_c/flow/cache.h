@@ -26,7 +26,7 @@ struct megaflow {
     uint32_t serial;           /* changes when the memory becomes another megaflow */
     uint64_t used;             /* clock */
     struct megaflow *next_free;
-    uint64_t value[KEY_WORDS];
+    uint64_t value[CACHE_WORDS];
 };
 
 struct mask_table {
@@ -35,7 +35,7 @@ struct mask_table {
     uint32_t n, used, size;
     uint64_t hits;
     struct megaflow **slots;
-    uint64_t mask[KEY_WORDS];
+    uint64_t mask[CACHE_WORDS];
 };
 
 struct emc_entry {
@@ -69,7 +69,7 @@ struct megaflow *cache_lookup_masks(struct cache *c, const union key_words *k);
 
 /* Caches `program` (taken over) for the packets that agree with `k` in `wc`. `stale` is the out-of-date megaflow that the
  * packet hit, or NULL. Beyond CACHE_MAX_MASKS masks the entry is for exactly this key. */
-void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[KEY_WORDS],
+void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[CACHE_WORDS],
                   uint64_t generation, struct program *program, struct megaflow *stale, uint64_t now);
 void cache_remove(struct cache *c, struct megaflow *m);
 void cache_clear(struct cache *c);

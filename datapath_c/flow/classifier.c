@@ -130,6 +130,7 @@ static struct subtable *new_subtable(const union key_words *mask)
     unsigned i = 0;
     for (uint32_t m = map; m; m &= m - 1)
         s->mask[i++] = mask->w[__builtin_ctz(m)];
+    s->n_fields = (uint8_t)match_fields(mask, s->fields, sizeof s->fields);
     struct slots *slots = new_slots(8);
     if (!slots) {
         free(s);
@@ -271,7 +272,7 @@ void classifier_remove(struct classifier *c, struct cls_rule *r)
         recount_priority(c, s);
 }
 
-struct cls_rule *classifier_find(struct classifier *c, const struct match *m, uint16_t priority)
+struct cls_rule *classifier_find(struct classifier *c, const struct match *m, uint16_t priority, uint32_t version)
 {
     struct subtable *s = find_subtable(c, &m->mask);
     if (!s)
@@ -280,7 +281,7 @@ struct cls_rule *classifier_find(struct classifier *c, const struct match *m, ui
     unsigned n = gather(&m->value, s->map, s->mask, value);
     _Atomic(struct cls_rule *) *slot = find_slot(s, value, hash_value(value, n));
     struct cls_rule *r = slot ? atomic_load_explicit(slot, memory_order_relaxed) : NULL;
-    while (r && r->priority != priority)
+    while (r && (r->priority != priority || !cls_visible(r, version)))
         r = atomic_load_explicit(&r->next, memory_order_relaxed);
     return r;
 }
@@ -297,7 +298,7 @@ static bool overlaps(const struct cls_rule *r, const struct match *m)
     return true;
 }
 
-struct cls_rule *classifier_overlap(struct classifier *c, const struct match *m, uint16_t priority)
+struct cls_rule *classifier_overlap(struct classifier *c, const struct match *m, uint16_t priority, uint32_t version)
 {
     struct subtables *t = atomic_load_explicit(&c->subtables, memory_order_relaxed);
     for (uint32_t i = 0; t && i < t->n && t->at[i].max_priority >= priority; i++) {
@@ -307,42 +308,74 @@ struct cls_rule *classifier_overlap(struct classifier *c, const struct match *m,
             if (r == &tombstone)
                 continue;
             for (; r; r = atomic_load_explicit(&r->next, memory_order_relaxed))
-                if (r->priority == priority && overlaps(r, m))
+                if (r->priority == priority && cls_visible(r, version) && overlaps(r, m))
                     return r;
         }
     }
     return NULL;
 }
 
-struct cls_rule *classifier_lookup(struct classifier *c, const union key_words *k, const uint64_t known[KEY_WORDS],
-                                   uint64_t wc[KEY_WORDS])
+/* The first rule of a chain that the version has. */
+static struct cls_rule *seen(struct cls_rule *r, uint32_t version)
+{
+    while (r && !cls_visible(r, version))
+        r = atomic_load_explicit(&r->next, memory_order_acquire);
+    return r;
+}
+
+/* The rules of a subtable that have the packet's value, highest first, or NULL. Notes the bits looked at. */
+static struct cls_rule *probe(struct subtable *s, uint32_t version, const union key_words *k,
+                              const uint64_t known[KEY_WORDS], uint64_t wc[KEY_WORDS])
+{
+    uint64_t value[KEY_WORDS];
+    unsigned n = 0;
+    for (uint32_t map = s->map; map; map &= map - 1, n++) {
+        unsigned w = (unsigned)__builtin_ctz(map);
+        value[n] = k->w[w] & s->mask[n];
+        wc[w] |= s->mask[n] & ~known[w];
+    }
+    uint32_t hash = hash_value(value, n);
+    struct slots *slots = atomic_load_explicit(&s->slots, memory_order_acquire);
+    for (uint32_t j = hash & (slots->size - 1);; j = (j + 1) & (slots->size - 1)) {
+        struct cls_rule *r = atomic_load_explicit(&slots->slot[j], memory_order_acquire);
+        if (!r)
+            return NULL;
+        if (r != &tombstone && r->hash == hash && !memcmp(r->value, value, n * 8u))
+            return seen(r, version);
+    }
+}
+
+struct cls_rule *classifier_lookup(struct classifier *c, uint32_t version, const union key_words *k,
+                                   const uint64_t known[KEY_WORDS], uint64_t wc[KEY_WORDS])
 {
     struct subtables *t = atomic_load_explicit(&c->subtables, memory_order_acquire);
     struct cls_rule *best = NULL;
     for (uint32_t i = 0; t && i < t->n; i++) {
-        struct subtable *s = t->at[i].s;
         if (best && best->priority >= t->at[i].max_priority)
             break;
-        uint64_t value[KEY_WORDS];
-        unsigned n = 0;
-        for (uint32_t map = s->map; map; map &= map - 1, n++) {
-            unsigned w = (unsigned)__builtin_ctz(map);
-            value[n] = k->w[w] & s->mask[n];
-            wc[w] |= s->mask[n] & ~known[w];
-        }
-        uint32_t hash = hash_value(value, n);
-        struct slots *slots = atomic_load_explicit(&s->slots, memory_order_acquire);
-        for (uint32_t j = hash & (slots->size - 1);; j = (j + 1) & (slots->size - 1)) {
-            struct cls_rule *r = atomic_load_explicit(&slots->slot[j], memory_order_acquire);
-            if (!r)
-                break;
-            if (r == &tombstone || r->hash != hash || memcmp(r->value, value, n * 8u))
-                continue;
-            if (!best || r->priority > best->priority)
-                best = r;
-            break;
-        }
+        struct cls_rule *r = probe(t->at[i].s, version, k, known, wc);
+        if (r && (!best || r->priority > best->priority))
+            best = r;
     }
+    return best;
+}
+
+struct cls_rule *classifier_split(struct classifier *c, uint32_t version, const union key_words *k,
+                                  const uint64_t known[KEY_WORDS], uint64_t wc[KEY_WORDS], bool (*is_soft)(const struct cls_rule *, void *),
+                                  struct cls_rule **soft, unsigned max, unsigned *n)
+{
+    struct subtables *t = atomic_load_explicit(&c->subtables, memory_order_acquire);
+    struct cls_rule *best = NULL;
+    for (uint32_t i = 0; t && i < t->n; i++)
+        for (struct cls_rule *r = probe(t->at[i].s, version, k, known, wc); r;
+             r = seen(atomic_load_explicit(&r->next, memory_order_acquire), version)) {
+            if (is_soft(r, NULL)) {
+                if (*n < max)
+                    soft[(*n)++] = r;
+            } else if (!best || r->priority > best->priority) {
+                best = r;
+            }
+        }
     return best;
 }
 

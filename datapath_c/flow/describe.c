@@ -59,6 +59,21 @@ static void describe_op(FILE *out, const struct op *op)
     case OP_SET_QUEUE:
         fprintf(out, "set queue %u", op->arg32);
         break;
+    case OP_CLONE:
+        fprintf(out, "for a copy, the next %u:", op->arg32);
+        break;
+    case OP_TRUNC:
+        fprintf(out, "cut to %u bytes", op->arg32);
+        break;
+    case OP_CONTEXT:
+        fprintf(out, "(%s for the packet-in)", fields[op->field].name);
+        break;
+    case OP_LEARN:
+        fprintf(out, "learn a rule");
+        break;
+    case OP_FIN_TIMEOUT:
+        fprintf(out, "shorten the rule's timeouts");
+        break;
     default:
         fprintf(out, "drop: %s", dp_drop_text(op->arg));
     }

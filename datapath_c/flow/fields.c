@@ -17,17 +17,6 @@ const struct field_place field_places[N_FIELDS] = {
 #undef FIELD
 };
 
-int field_by_oxm(uint16_t class, uint8_t field)
-{
-    if (class == 0x8000)
-        return field <= F_IPV6_EXTHDR ? field : -1;
-    if (class == 0x0001)
-        for (int i = F_TUN_IPV4_SRC; i < N_FIELDS; i++)
-            if ((fields[i].oxm >> 9 & 0x7f) == field)
-                return i;
-    return -1;
-}
-
 const struct dp_field *dp_field_at(uint32_t i)
 {
     return i < N_FIELDS ? &fields[i] : NULL;

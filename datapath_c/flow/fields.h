@@ -20,7 +20,7 @@ struct field_place {
 extern const struct dp_field fields[N_FIELDS];
 extern const struct field_place field_places[N_FIELDS];
 
-/* The field of OXM class `class` and number `field`, or -1. */
-int field_by_oxm(uint16_t class, uint8_t field);
+/* The field of OXM or NXM class `class` and number `number` (may be a PF_* of subfield.h), or -1. */
+int field_by_oxm(uint16_t class, uint8_t number);
 
 #endif

@@ -3,20 +3,25 @@
 #include <stdlib.h>
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "base/defer.h"
+#include "flow/bundle.h"
 #include "flow/instructions.h"
-#include "flow/table.h"
+#include "flow/rule_list.h"
 #include "path/datapath.h"
 
 struct request {
     uint64_t cookie, cookie_mask;
     uint8_t table_id, command;
-    uint16_t idle, hard, priority, flags;
+    uint16_t idle, hard, priority, flags, importance;
     uint32_t buffer_id, out_port, out_group;
     struct match match;
     const uint8_t *instructions;
     size_t instructions_len;
+    bool or_add;               /* nothing to modify: add */
+    bool recookie;             /* the rule gets the request's cookie: OpenFlow 1.0's and 1.1's modify */
 };
+
+/* OpenFlow 1.0's and 1.1's modify (codec/codec.h). */
+enum { FC_MODIFY_OR_ADD = 5, FC_MODIFY_STRICT_OR_ADD = 6 };
 
 #define FAILED(code, field, ...) fault_openflow(f, OFPET_FLOW_MOD_FAILED, OFPFMFC_##code, field, __VA_ARGS__)
 
@@ -35,10 +40,15 @@ static int parse_request(const struct bridge *b, const uint8_t *d, size_t len, s
     q->out_port = get32(d + 28);
     q->out_group = get32(d + 32);
     q->flags = get16(d + 36);
-    if (q->command > OFPFC_DELETE_STRICT)
+    q->importance = get16(d + 38);
+    if (q->command > FC_MODIFY_STRICT_OR_ADD)
         return FAILED(BAD_COMMAND, "command", "command %u", q->command);
+    q->or_add = q->command >= FC_MODIFY_OR_ADD && !q->cookie_mask;
+    q->recookie = q->command >= FC_MODIFY_OR_ADD;
+    if (q->command >= FC_MODIFY_OR_ADD)
+        q->command = q->command == FC_MODIFY_OR_ADD ? OFPFC_MODIFY : OFPFC_MODIFY_STRICT;
     bool deletes = q->command == OFPFC_DELETE || q->command == OFPFC_DELETE_STRICT;
-    if (q->table_id == OFPTT_ALL && !deletes)
+    if (q->table_id == OFPTT_ALL && !deletes && !q->recookie)
         return FAILED(BAD_TABLE_ID, "table_id", "OFPTT_ALL is for deletions alone");
     if (q->flags & ~0x1f)
         return FAILED(BAD_FLAGS, "flags", "unknown bits in 0x%x", q->flags);
@@ -52,127 +62,26 @@ static int parse_request(const struct bridge *b, const uint8_t *d, size_t len, s
     if (q->buffer_id != OFP_NO_BUFFER && b->buffers[q->buffer_id % BRIDGE_BUFFERS].id != q->buffer_id)
         return fault_openflow(f, OFPET_BAD_REQUEST, OFPBRC_BUFFER_UNKNOWN, "buffer_id", "no packet in buffer 0x%x",
                               q->buffer_id);
-    return instructions_check(q->instructions, q->instructions_len, q->table_id, &q->match, f);
-}
-
-static struct table *get_table(struct bridge *b, uint8_t id)
-{
-    struct table *t = atomic_load_explicit(&b->tables[id], memory_order_relaxed);
-    if (t)
-        return t;
-    t = calloc(1, sizeof *t + b->dp->n_workers * sizeof t->stats[0]);
-    if (!t)
-        return NULL;
-    classifier_init(&t->cls);
-    t->bridge = b;
-    t->id = id;
-    atomic_store_explicit(&b->tables[id], t, memory_order_release);
-    return t;
-}
-
-static void list_timed(struct rule *r)
-{
-    struct bridge *b = r->table->bridge;
-    if (r->timed_prev || !(r->idle_timeout || r->hard_timeout))
-        return;
-    r->timed_next = b->timed;
-    r->timed_prev = &b->timed;
-    if (b->timed)
-        b->timed->timed_prev = &r->timed_next;
-    b->timed = r;
-}
-
-static void unlist_timed(struct rule *r)
-{
-    if (!r->timed_prev)
-        return;
-    *r->timed_prev = r->timed_next;
-    if (r->timed_next)
-        r->timed_next->timed_prev = r->timed_prev;
-    r->timed_prev = NULL;
-}
-
-static void account_bytes(struct rule *r, int64_t bytes)
-{
-    r->size = (uint32_t)(r->size + bytes);
-    r->table->bridge->tenant->rule_bytes += (uint64_t)bytes;
-}
-
-/* Takes a rule out; workers may go on using it until they are quiescent. */
-static void unlink_rule(struct rule *r)
-{
-    struct table *t = r->table;
-    struct rule_totals totals;
-    classifier_remove(&t->cls, &r->cls);
-    *r->prev = r->next;
-    if (r->next)
-        r->next->prev = r->prev;
-    unlist_timed(r);
-    rule_totals(r, t->bridge->dp->n_workers, &totals);
-    t->removed_packets += totals.packets + r->packets_base;
-    t->n_rules--;
-    t->bridge->n_rules--;
-    t->bridge->tenant->n_rules--;
-    t->bridge->tenant->rule_bytes -= r->size;
-    defer(rule_free, r);
-}
-
-static void remove_rule(struct rule *r, uint8_t reason)
-{
-    struct bridge *b = r->table->bridge;
-    bool timed_out = reason == OFPRR_IDLE_TIMEOUT || reason == OFPRR_HARD_TIMEOUT;
-    if (b->dp->rule_removed && (timed_out || r->flags & OFPFF_SEND_FLOW_REM))
-        b->dp->rule_removed(b, r, reason);
-    unlink_rule(r);
-}
-
-void table_clear(struct table *t)
-{
-    while (t->rules)
-        unlink_rule(t->rules);
-}
-
-void table_free(struct table *t)
-{
-    classifier_destroy(&t->cls);
-    free(t);
-}
-
-static void reset_counts(struct rule *r)
-{
-    struct rule_totals t;
-    rule_totals(r, r->table->bridge->dp->n_workers, &t);
-    r->packets_base += t.packets;
-    r->bytes_base += t.bytes;
-}
-
-static int set_instructions(struct rule *r, const struct request *q)
-{
-    struct instructions *old = atomic_load_explicit(&r->instructions, memory_order_relaxed);
-    struct instructions *new = instructions_new(q->instructions, (uint32_t)q->instructions_len);
-    if (!new)
-        return -ENOMEM;
-    atomic_store_explicit(&r->instructions, new, memory_order_release);
-    account_bytes(r, (int64_t)new->len - (old ? (int64_t)old->len : 0));
-    if (old)
-        defer(free, old);
-    return 0;
+    return instructions_check(b, q->instructions, q->instructions_len, q->table_id == OFPTT_ALL ? 0 : q->table_id, &q->match, f);
 }
 
 /* The same match and priority is there already: it becomes the new one (OpenFlow 1.3.5, 6.4). */
 static int replace(struct rule *r, const struct request *q, fault *f)
 {
-    if (set_instructions(r, q))
+    if (rule_set_instructions(r, q->instructions, (uint32_t)q->instructions_len))
         return fault_set(f, ENOMEM, "flow_mod", "out of memory");
     if (q->flags & OFPFF_RESET_COUNTS)
-        reset_counts(r);
+        rule_reset_counts(r);
     r->cookie = q->cookie;
     r->flags = q->flags;
+    r->importance = q->importance;
     r->created = clock_now();
-    unlist_timed(r);
+    rule_unlist_timed(r);
     r->idle_timeout = q->idle;
     r->hard_timeout = q->hard;
-    list_timed(r);
+    rule_list_timed(r);
+    if (!r->table->bridge->bundle)
+        rule_changed(r, DP_UPDATE_ADDED, 0);
     return 0;
 }
 
@@ -186,50 +95,72 @@ static int check_quota(const struct tenant *t, size_t size, fault *f)
     return 0;
 }
 
+static struct rule *make_rule(const struct bridge *b, const struct request *q)
+{
+    struct rule *r = rule_new(&q->match, b->dp->n_workers);
+    struct instructions *i = instructions_new(q->instructions, (uint32_t)q->instructions_len);
+    if (!r || !i) {
+        free(r);
+        free(i);
+        return NULL;
+    }
+    r->cookie = q->cookie;
+    r->flags = q->flags;
+    r->importance = q->importance;
+    r->idle_timeout = q->idle;
+    r->hard_timeout = q->hard;
+    r->created = clock_now();
+    atomic_init(&r->instructions, i);
+    atomic_init(&r->cls.added, bridge_pending_version(b));
+    atomic_init(&r->cls.removed, CLS_FOREVER);
+    return r;
+}
+
+static int insert(struct table *t, const struct request *q, struct rule **made, fault *f)
+{
+    struct rule *r = make_rule(t->bridge, q);
+    if (!r || rule_link(t, r, &q->match, q->priority)) {
+        if (r)
+            rule_free(r);
+        return fault_set(f, ENOMEM, "flow_mod", "out of memory");
+    }
+    *made = r;
+    if (!t->bridge->bundle)
+        rule_changed(r, DP_UPDATE_ADDED, 0);
+    return bundle_added(t->bridge, r, f);
+}
+
+/* In a bundle the rule that is there stays as it is until the bundle is in force. */
+static int replace_in_bundle(struct rule *old, const struct request *q, fault *f)
+{
+    struct rule *new;
+    int e = insert(old->table, q, &new, f);
+    if (e)
+        return e;
+    new->successor_of = q->flags & OFPFF_RESET_COUNTS ? NULL : old;
+    return bundle_removed(old->table->bridge, old, BUNDLE_REPLACED, f);
+}
+
 static int add(struct bridge *b, const struct request *q, struct flow_mod_result *result, fault *f)
 {
-    struct table *t = get_table(b, q->table_id);
+    struct table *t = bridge_table(b, q->table_id == OFPTT_ALL ? 0 : q->table_id);
+    uint32_t version = bridge_pending_version(b);
+    struct rule *made;
     if (!t)
         return fault_set(f, ENOMEM, "flow_mod", "out of memory");
-    struct cls_rule *same = classifier_find(&t->cls, &q->match, q->priority);
+    struct cls_rule *same = classifier_find(&t->cls, &q->match, q->priority, version);
     if (q->flags & OFPFF_CHECK_OVERLAP) {
-        struct cls_rule *other = classifier_overlap(&t->cls, &q->match, q->priority);
+        struct cls_rule *other = classifier_overlap(&t->cls, &q->match, q->priority, version);
         if (other)
             return FAILED(OVERLAP, "match", "overlaps another rule of priority %u", q->priority);
     }
     result->n_changed = 1;
     if (same)
-        return replace(rule_of(same), q, f);
+        return bundle_keeps(b, rule_of(same)) ? replace_in_bundle(rule_of(same), q, f) : replace(rule_of(same), q, f);
+    if (!table_make_room(t, q->importance))
+        return FAILED(TABLE_FULL, "max_entries", "table %u has its %u rules", t->id, t->n_rules);
     int e = check_quota(b->tenant, sizeof(struct rule) + q->instructions_len, f);
-    if (e)
-        return e;
-    struct rule *r = rule_new(&q->match, b->dp->n_workers);
-    if (!r)
-        return fault_set(f, ENOMEM, "flow_mod", "out of memory");
-    r->table = t;
-    r->cookie = q->cookie;
-    r->flags = q->flags;
-    r->idle_timeout = q->idle;
-    r->hard_timeout = q->hard;
-    r->created = clock_now();
-    struct instructions *i = instructions_new(q->instructions, (uint32_t)q->instructions_len);
-    atomic_init(&r->instructions, i);
-    if (!i || classifier_insert(&t->cls, &r->cls, &q->match, q->priority)) {
-        rule_free(r);
-        return fault_set(f, ENOMEM, "flow_mod", "out of memory");
-    }
-    r->size += (uint32_t)(sizeof *i + i->len);
-    b->tenant->rule_bytes += r->size;
-    r->next = t->rules;
-    r->prev = &t->rules;
-    if (t->rules)
-        t->rules->prev = &r->next;
-    t->rules = r;
-    t->n_rules++;
-    b->n_rules++;
-    b->tenant->n_rules++;
-    list_timed(r);
-    return 0;
+    return e ? e : insert(t, q, &made, f);
 }
 
 /* Whether rule `r` is one that a loose request means: its match is the same or narrower, and the filters hold. */
@@ -255,17 +186,46 @@ static bool selected(const struct rule *r, const struct request *q, bool strict)
     return true;
 }
 
+/* A copy of the rule with other instructions takes its place when the bundle is in force. */
+static int modify_in_bundle(struct rule *old, const struct request *q, fault *f)
+{
+    struct request copy = *q;
+    cls_rule_match(&old->cls, &copy.match);
+    copy.priority = old->cls.priority;
+    copy.cookie = q->recookie ? q->cookie : old->cookie;
+    copy.flags = old->flags;
+    copy.importance = old->importance;
+    copy.idle = old->idle_timeout;
+    copy.hard = old->hard_timeout;
+    struct rule *new;
+    int e = insert(old->table, &copy, &new, f);
+    if (e)
+        return e;
+    new->created = old->created;
+    new->successor_of = q->flags & OFPFF_RESET_COUNTS ? NULL : old;
+    return bundle_removed(old->table->bridge, old, BUNDLE_REPLACED, f);
+}
+
 static int change(struct rule *r, const struct request *q, struct flow_mod_result *result, fault *f)
 {
+    struct bridge *b = r->table->bridge;
     result->n_changed++;
     if (q->command >= OFPFC_DELETE) {
-        remove_rule(r, OFPRR_DELETE);
+        if (b->bundle)
+            return bundle_removed(b, r, BUNDLE_DELETED, f);
+        rule_remove(r, OFPRR_DELETE);
         return 0;
     }
-    if (set_instructions(r, q))
+    if (bundle_keeps(b, r))
+        return modify_in_bundle(r, q, f);
+    if (rule_set_instructions(r, q->instructions, (uint32_t)q->instructions_len))
         return fault_set(f, ENOMEM, "flow_mod", "out of memory");
+    if (q->recookie)
+        r->cookie = q->cookie;
     if (q->flags & OFPFF_RESET_COUNTS)
-        reset_counts(r);
+        rule_reset_counts(r);
+    if (!b->bundle)
+        rule_changed(r, DP_UPDATE_MODIFIED, 0);
     return 0;
 }
 
@@ -273,13 +233,14 @@ static int change_table(struct table *t, const struct request *q, struct flow_mo
 {
     if (!t)
         return 0;
+    uint32_t version = bridge_pending_version(t->bridge);
     if (q->command == OFPFC_MODIFY_STRICT || q->command == OFPFC_DELETE_STRICT) {
-        struct cls_rule *c = classifier_find(&t->cls, &q->match, q->priority);
+        struct cls_rule *c = classifier_find(&t->cls, &q->match, q->priority, version);
         return c && selected(rule_of(c), q, true) ? change(rule_of(c), q, result, f) : 0;
     }
     for (struct rule *r = t->rules, *next; r; r = next) {
         next = r->next;
-        if (selected(r, q, false)) {
+        if (cls_visible(&r->cls, version) && selected(r, q, false)) {
             int e = change(r, q, result, f);
             if (e)
                 return e;
@@ -301,28 +262,38 @@ int flow_mod(struct bridge *b, const uint8_t *body, size_t len, struct flow_mod_
         uint8_t first = q.table_id == OFPTT_ALL ? 0 : q.table_id, last = q.table_id == OFPTT_ALL ? OFPTT_MAX - 1 : q.table_id;
         for (unsigned i = first; i <= last && !e; i++)
             e = change_table(atomic_load_explicit(&b->tables[i], memory_order_relaxed), &q, result, f);
+        if (!e && q.or_add && !result->n_changed)
+            e = add(b, &q, result, f);
     }
-    if (result->n_changed)
+    bridge_forget(b);
+    if (result->n_changed && !b->bundle)
         tenant_changed(b->tenant);
     if (!e && q.command <= OFPFC_MODIFY_STRICT)
         result->buffer_id = q.buffer_id;
     return e;
 }
 
-void bridge_expire(struct bridge *b, uint64_t now)
+int flow_learn(struct bridge *b, const uint8_t *body, size_t len, fault *f)
 {
-    bool any = false;
-    for (struct rule *r = b->timed, *next; r; r = next) {
-        struct rule_totals t;
-        next = r->timed_next;
-        rule_totals(r, b->dp->n_workers, &t);
-        bool hard = r->hard_timeout && now - r->created >= r->hard_timeout * clock_hz;
-        bool idle = r->idle_timeout && now > t.used && now - t.used >= r->idle_timeout * clock_hz;
-        if (hard || idle) {
-            remove_rule(r, hard ? OFPRR_HARD_TIMEOUT : OFPRR_IDLE_TIMEOUT);
-            any = true;
+    struct request q;
+    struct flow_mod_result result = {.buffer_id = OFP_NO_BUFFER};
+    int e = parse_request(b, body, len, &q, f);
+    if (e)
+        return e;
+    if (b->bundle)
+        return -EBUSY;         /* the packet will ask again */
+    struct table *t = bridge_table(b, q.table_id);
+    struct cls_rule *same = t ? classifier_find(&t->cls, &q.match, q.priority, bridge_pending_version(b)) : NULL;
+    if (same) {
+        struct rule *r = rule_of(same);
+        struct instructions *i = atomic_load_explicit(&r->instructions, memory_order_relaxed);
+        if (i->len == q.instructions_len && !memcmp(i->bytes, q.instructions, i->len) && r->cookie == q.cookie) {
+            r->created = clock_now();
+            return 0;
         }
     }
-    if (any)
+    e = add(b, &q, &result, f);
+    if (!e)
         tenant_changed(b->tenant);
+    return e;
 }

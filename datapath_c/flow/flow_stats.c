@@ -1,9 +1,10 @@
 /* What controllers read of tables and rules (OpenFlow 1.3.5, 7.3.5.2 to 7.3.5.4, and 7.4.2). */
 #include <errno.h>
+#include <stdlib.h>
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "flow/instructions.h"
-#include "flow/table.h"
+#include "flow/rule_list.h"
 #include "path/datapath.h"
 
 struct filter {
@@ -84,10 +85,11 @@ static size_t put_flow(const struct rule *r, uint64_t now, uint8_t *out, size_t 
     put16(out + 14, r->idle_timeout);
     put16(out + 16, r->hard_timeout);
     put16(out + 18, r->flags);
+    put16(out + 20, r->importance);
     put64(out + 24, r->cookie);
     put64(out + 32, shown_packets(r, &t));
     put64(out + 40, shown_bytes(r, &t));
-    int n = match_serialise(&m, out + 48, size - 48);
+    int n = match_serialise_fields(&m, r->cls.subtable->fields, r->cls.subtable->n_fields, out + 48, size - 48);
     size_t len = 48 + (size_t)n;
     memcpy(out + len, i->bytes, i->len);
     len += i->len;
@@ -95,13 +97,19 @@ static size_t put_flow(const struct rule *r, uint64_t now, uint8_t *out, size_t 
     return len;
 }
 
+size_t flow_entry_put(const struct rule *r, uint64_t now, uint8_t *out, size_t size)
+{
+    return put_flow(r, now, out, size);
+}
+
 static int each_rule(struct bridge *b, const struct filter *q, int (*fn)(void *, const struct rule *), void *context)
 {
     unsigned first = q->table_id == OFPTT_ALL ? 0 : q->table_id, last = q->table_id == OFPTT_ALL ? OFPTT_MAX - 1 : q->table_id;
     for (unsigned i = first; i <= last && i < OFPTT_MAX; i++) {
         struct table *t = atomic_load_explicit(&b->tables[i], memory_order_relaxed);
+        uint32_t version = atomic_load_explicit(&b->version, memory_order_relaxed);
         for (struct rule *r = t ? t->rules : NULL; r; r = r->next)
-            if (passes(r, q)) {
+            if (cls_visible(&r->cls, version) && passes(r, q)) {
                 int e = fn(context, r);
                 if (e)
                     return e;
@@ -110,28 +118,87 @@ static int each_rule(struct bridge *b, const struct filter *q, int (*fn)(void *,
     return 0;
 }
 
-struct dump {
-    stats_sink sink;
-    void *context;
+struct flow_dump {
+    struct cursor cursor;
+    struct bridge *bridge;     /* NULL when it is gone */
+    struct filter filter;
+    bool all;                  /* the filter lets everything pass */
+    unsigned table, last;
     uint64_t now;
     uint8_t entry[65536];
 };
 
-static int dump_rule(void *context, const struct rule *r)
+static bool is_all(const struct filter *q)
 {
-    struct dump *d = context;
-    size_t n = put_flow(r, d->now, d->entry, sizeof d->entry);
-    return d->sink(d->context, d->entry, n);
+    static const union key_words none;
+    return !q->cookie_mask && q->out_port == OFPP_ANY && q->out_group == OFPG_ANY &&
+           !memcmp(&q->match.mask, &none, sizeof none);
 }
 
-int flow_stats(struct bridge *b, const uint8_t *request, size_t len, uint64_t now, stats_sink sink, void *context, fault *f)
+static struct rule *first_rule(struct flow_dump *d)
 {
-    struct filter q;
-    int e = parse_filter(request, len, &q, f);
-    if (e)
-        return e;
-    struct dump d = {.sink = sink, .context = context, .now = now};
-    return each_rule(b, &q, dump_rule, &d);
+    struct table *t = d->table < OFPTT_MAX ? atomic_load_explicit(&d->bridge->tables[d->table], memory_order_relaxed) : NULL;
+    return t ? t->rules : NULL;
+}
+
+struct flow_dump *flow_dump_new(struct bridge *b, const uint8_t *request, size_t len, uint64_t now, fault *f)
+{
+    struct flow_dump *d = malloc(sizeof *d);
+    if (!d) {
+        fault_set(f, ENOMEM, "", "out of memory");
+        return NULL;
+    }
+    if (parse_filter(request, len, &d->filter, f)) {
+        free(d);
+        return NULL;
+    }
+    uint8_t table = d->filter.table_id;
+    d->all = is_all(&d->filter);
+    d->bridge = b;
+    d->now = now;
+    d->table = table == OFPTT_ALL ? 0 : table;
+    d->last = table == OFPTT_ALL ? OFPTT_MAX - 1 : table;
+    d->cursor = (struct cursor){.next = b->cursors, .at = first_rule(d), .bridge = &d->bridge};
+    b->cursors = &d->cursor;
+    return d;
+}
+
+void flow_dump_free(struct flow_dump *d)
+{
+    struct cursor **link = d->bridge ? &d->bridge->cursors : NULL;
+    while (link && *link && *link != &d->cursor)
+        link = &(*link)->next;
+    if (link && *link)
+        *link = d->cursor.next;
+    free(d);
+}
+
+size_t flow_dump_next(struct flow_dump *d, uint8_t *out, size_t size, bool *end)
+{
+    size_t len = 0;
+    *end = false;
+    while (d->bridge) {
+        struct rule *r = d->cursor.at;
+        if (!r) {
+            if (d->table++ >= d->last)
+                break;
+            d->cursor.at = first_rule(d);
+            continue;
+        }
+        uint32_t version = atomic_load_explicit(&d->bridge->version, memory_order_relaxed);
+        if (cls_visible(&r->cls, version) && (d->all || passes(r, &d->filter))) {
+            size_t n = put_flow(r, d->now, d->entry, sizeof d->entry);
+            if (n > size - len && len)
+                return len;
+            if (n <= size) {       /* a longer one can't be shown: OpenFlow's own limit */
+                memcpy(out + len, d->entry, n);
+                len += n;
+            }
+        }
+        d->cursor.at = r->next;
+    }
+    *end = true;
+    return len;
 }
 
 struct aggregate {

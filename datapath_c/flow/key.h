@@ -2,14 +2,18 @@
  *
  * Values are in network byte order and right-aligned in their member, except IPv4 addresses, which take the first four
  * bytes of ip_src and ip_dst (the rest is zero then). Fields that a packet doesn't have are zero: two packets that a rule
- * can tell apart have different keys. Members the OXM list doesn't name (bridge, vlan_inner, TTLs) are what a cached
- * decision can depend on besides. */
+ * can tell apart have different keys. Members the OXM list doesn't name (bridge, vlan_inner) are what a cached
+ * decision can depend on besides.
+ *
+ * The first CACHE_WORDS words are what a packet brings along. The rest is the pipeline's own (registers and the like): zero
+ * when a walk through the tables begins, so that no cached decision depends on it, and not kept with packets. */
 #ifndef VSWITCH_KEY_H
 #define VSWITCH_KEY_H
 #include <stdint.h>
 #include <string.h>
 
-#define KEY_WORDS 22
+#define KEY_WORDS 32
+#define CACHE_WORDS 22
 
 struct key {
     /* 0 */
@@ -71,6 +75,14 @@ struct key {
     uint32_t in_phy_port;
     uint16_t vlan_inner;   /* second tag's TCI, 0 = none */
     uint16_t vlan_inner_n; /* tags below the outer one, host order */
+    /* 22-29 */
+    uint32_t reg[16];
+    /* 30 */
+    uint32_t conj_id;
+    uint32_t actset_output;/* port of the output action in the action set; OFPP_UNSET where there is none */
+    /* 31 */
+    uint32_t pkt_mark;
+    uint32_t packet_type;  /* 0: Ethernet (OpenFlow 1.5.1, 7.2.3.11) */
 };
 
 _Static_assert(sizeof(struct key) == KEY_WORDS * 8, "struct key is made of whole words");

@@ -22,6 +22,10 @@ struct sparse {
 int match_parse(const uint8_t *data, size_t len, struct match *m, fault *f);
 /* Writes the ofp_match of `m` with header and padding; returns its length (a multiple of 8), or -ENOBUFS. */
 int match_serialise(const struct match *m, uint8_t *out, size_t size);
+/* The same, where `ids` are the only fields that have bits in the mask (match_fields()). */
+int match_serialise_fields(const struct match *m, const uint8_t *ids, unsigned n, uint8_t *out, size_t size);
+/* The fields that have bits in a mask, in order; at most `max`. */
+unsigned match_fields(const union key_words *mask, uint8_t *ids, unsigned max);
 /* One OXM TLV, as in set-field. Returns bytes of the TLV, or a negative errno. `*has_mask` as in the header. */
 int oxm_parse(const uint8_t *data, size_t len, int *field, uint8_t value[16], uint8_t mask[16], bool *has_mask, fault *f);
 /* Appends the OXM TLV of a field with its full mask; returns bytes written. The value is in network order. */

@@ -12,7 +12,7 @@ enum op_code {
     OP_OUTPUT_IN_PORT,
     OP_NORMAL,
     OP_FLOOD,                  /* and OFPP_ALL */
-    OP_CONTROLLER,             /* arg: max_len; reason, table; cookie and metadata */
+    OP_CONTROLLER,             /* arg: max_len, arg2: controller id; reason, table; cookie, user's data */
     OP_SET_FIELD,              /* field, value */
     OP_PUSH_VLAN,              /* arg: ethertype, here and below */
     OP_POP_VLAN,
@@ -27,7 +27,12 @@ enum op_code {
     OP_COPY_TTL_OUT,
     OP_COPY_TTL_IN,
     OP_SET_QUEUE,              /* arg32: queue id */
-    OP_DROP                    /* arg: enum drop */
+    OP_DROP,                   /* arg: enum drop */
+    OP_CLONE,                  /* arg32: so many ops that follow are for a copy */
+    OP_TRUNC,                  /* arg32: cut the packet to so many bytes */
+    OP_CONTEXT,                /* field, value: of the pipeline, for the packet-in that follows */
+    OP_LEARN,                  /* bytes: a struct learned; the rule to add */
+    OP_FIN_TIMEOUT             /* rule whose timeouts shrink; arg: idle, arg2: hard */
 };
 
 struct op {
@@ -35,22 +40,35 @@ struct op {
     uint8_t field;             /* enum field_id */
     uint16_t arg;
     uint8_t reason, table;
-    uint8_t pad[2];
+    uint16_t arg2;             /* OP_CONTROLLER: controller id; OP_FIN_TIMEOUT: hard timeout */
     union {
         struct port *port;
         uint8_t value[16];
         struct {
-            uint64_t cookie, metadata;
+            uint64_t cookie;
+            const uint8_t *userdata;   /* 16 bits of length, then the bytes; or NULL */
         };
         uint32_t arg32;
+        struct rule *rule;
+        struct {
+            const uint8_t *bytes;
+            uint32_t len;
+        };
     };
+};
+
+/* What learn (Nicira) came to for a packet: a flow_mod, and when it was last asked for. */
+struct learned {
+    uint64_t asked;            /* clock, 0 = never */
+    uint32_t len;
+    uint8_t flow_mod[];
 };
 
 struct program {
     uint16_t n_ops, n_rules;
     struct table *miss;        /* the table whose lookup found nothing, or NULL */
     struct rule **rules;       /* that the packet matched, in order: they count it */
-    struct op ops[];           /* the rules lie behind them */
+    struct op ops[];           /* the rules lie behind them, and what ops point to */
 };
 
 #endif

@@ -23,11 +23,14 @@ struct rule {
     struct rule *next, **prev; /* in its table's list */
     struct rule *timed_next, **timed_prev;   /* in its bridge's list of rules with timeouts, if it has one */
     struct instructions *_Atomic instructions;
+    struct rule *successor_of; /* in a bundle: the rule whose counts it will go on with */
     uint64_t cookie;
     uint64_t created;          /* clock */
     uint64_t packets_base, bytes_base;   /* subtracted from the sums: what was counted before a reset */
     uint16_t idle_timeout, hard_timeout; /* seconds, 0 = none */
     uint16_t flags;            /* OFPFF_* */
+    uint16_t importance;       /* OpenFlow 1.4.1, 6.5 */
+    bool conjunctive;          /* its actions are clauses of conjunctions */
     uint32_t size;             /* bytes, for quotas */
     struct rule_stats stats[]; /* one a worker; the masked value lies behind them */
 };

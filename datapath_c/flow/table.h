@@ -13,7 +13,10 @@ struct table {
     struct bridge *bridge;
     struct rule *rules;        /* newest first */
     uint32_t n_rules;
+    _Atomic uint32_t n_conjunctive;
     uint8_t id;
+    struct dp_table conf;
+    bool scarce;               /* fewer free places than conf.vacancy_down since the last event */
     uint64_t removed_packets;  /* of rules that are gone, so that matches never fall */
     struct table_stats stats[];
 };
@@ -27,8 +30,29 @@ struct flow_mod_result {
 /* Called for each rule removed by a timeout, and for each deleted rule with OFPFF_SEND_FLOW_REM. */
 typedef void (*rule_removed_fn)(struct bridge *b, const struct rule *r, uint8_t reason);
 
+/* Reader: as classifier_lookup, conjunctions included, which may set the key's conj_id. */
+struct cls_rule *table_lookup(struct table *t, uint32_t version, union key_words *k, const uint64_t known[KEY_WORDS],
+                              uint64_t wc[KEY_WORDS]);
+
+/* Carries out a flow_mod that a packet taught: a rule that is there already just lives on. */
+int flow_learn(struct bridge *b, const uint8_t *body, size_t len, fault *f);
+
 /* Carries out the body of an OFPT_FLOW_MOD. 0, or a negative errno with a fault; then nothing has changed. */
 int flow_mod(struct bridge *b, const uint8_t *body, size_t len, struct flow_mod_result *result, fault *f);
+
+/* Shortens a rule's timeouts to at most these, where they are not 0 (Nicira's fin_timeout). */
+void rule_shorten(struct rule *r, uint16_t idle, uint16_t hard);
+
+#define TABLE_MAX_ENTRIES 1000000
+
+/* Configures one table or, with table_id OFPTT_ALL, all of them. 0, or a negative errno with an OFPET_TABLE_MOD_FAILED fault. */
+int table_configure(struct bridge *b, const struct dp_table *conf, fault *f);
+/* The table's configuration and how full it is. */
+void table_describe(const struct table *t, struct dp_table *out);
+/* Makes room for a rule of this importance where the table is full and may evict. False: there is none. */
+bool table_make_room(struct table *t, uint16_t importance);
+/* After rules came or went: tells of what was crossed. */
+void table_check_vacancy(struct table *t);
 
 /* Removes every rule. */
 void table_clear(struct table *t);
@@ -37,10 +61,15 @@ void table_free(struct table *t);
 /* Removes rules whose time has come. `now` in cycles. Returns when the next might be due, 0 = no timed rule. */
 void bridge_expire(struct bridge *b, uint64_t now);
 
-/* Multipart bodies, 7.3.5: the request's filter and the replies. */
-typedef int (*stats_sink)(void *context, const uint8_t *entry, size_t len);
-/* Calls `sink` with an ofp_flow_stats for each rule that the ofp_flow_stats_request body selects. 0 or a negative errno. */
-int flow_stats(struct bridge *b, const uint8_t *request, size_t len, uint64_t now, stats_sink sink, void *context, fault *f);
+/* A dump of the rules that an ofp_flow_stats_request body selects, as ofp_flow_stats (OpenFlow 1.3.5, 7.3.5.2) with 1.4's
+ * importance, in as many steps as its reader likes. A rule that is there all the while is told of once; one that comes or
+ * goes meanwhile, perhaps. NULL with a fault. */
+struct flow_dump *flow_dump_new(struct bridge *b, const uint8_t *request, size_t len, uint64_t now, fault *f);
+/* Whole entries up to `size` bytes; `*end` is set with the last. */
+size_t flow_dump_next(struct flow_dump *d, uint8_t *out, size_t size, bool *end);
+void flow_dump_free(struct flow_dump *d);
+/* One rule as such an entry; `size` of 65536 is always enough. */
+size_t flow_entry_put(const struct rule *r, uint64_t now, uint8_t *out, size_t size);
 /* Writes an ofp_aggregate_stats_reply (24 bytes). */
 int flow_aggregate(struct bridge *b, const uint8_t *request, size_t len, uint8_t reply[24], fault *f);
 /* Writes the table's ofp_table_stats (24 bytes). */

@@ -7,15 +7,29 @@
 #include <stdio.h>
 #include "flow/fields.h"
 #include "flow/program.h"
+#include "flow/subfield.h"
 #include "path/worker.h"
 
 #define TRANSLATE_MAX_OPS 2048
-#define TRANSLATE_MAX_RULES OFPTT_MAX
+#define TRANSLATE_MAX_RULES 1024
+#define TRANSLATE_MAX_DEPTH 64         /* resubmits and clones within each other */
+#define TRANSLATE_MAX_LOOKUPS 1024     /* of tables, for one packet */
+#define TRANSLATE_MAX_OTHERS 64        /* experimenter actions in an action set */
+#define TRANSLATE_STACK 64             /* values that Nicira's push has put there */
+#define TRANSLATE_BYTES 16384          /* of what ops point to */
+
+/* Ops for a copy of the packet: those from `start` on, but for the copy itself. */
+struct section {
+    unsigned start;
+    struct packet *outer;      /* the packet that goes on afterwards, where the copy has been made already */
+    bool real;
+};
 
 struct translation {
     struct worker *worker;     /* NULL: only trace, carry nothing out */
     struct wtenant *tenant;
     struct bridge *bridge;
+    uint32_t version;          /* of the bridge's rules */
     struct packet *packet;     /* NULL once something carried out on the way consumed it */
     FILE *trace;               /* NULL, or where each step is told */
 
@@ -29,16 +43,26 @@ struct translation {
     struct table *miss;
     bool output;               /* some action sends the packet somewhere */
     bool overflow;
+    bool exit;                 /* Nicira's exit: no further action but those of the action set */
+    bool in_port_written;
+    unsigned depth, lookups;
     bool stop;                 /* the packet goes no further: a TTL has run out */
     unsigned decremented[2];   /* how often each TTL was: MPLS, IP */
+    unsigned n_sections, n_stack, n_bytes;
+    struct section sections[TRANSLATE_MAX_DEPTH];
     struct op ops[TRANSLATE_MAX_OPS];
     struct rule *rules[TRANSLATE_MAX_RULES];
     const uint8_t *set[32];    /* the action set: one action a kind, in the order of 5.10 */
-    const uint8_t *set_fields[N_FIELDS];
+    const uint8_t *set_fields[N_ALL_FIELDS];
+    const uint8_t *others[TRANSLATE_MAX_OTHERS];
+    unsigned n_others;
     uint8_t set_table;
     uint64_t set_cookie, cookie;
     uint8_t table_id;
     bool in_miss;
+    struct rule *rule;         /* whose actions these are, or NULL */
+    u128 stack[TRANSLATE_STACK];
+    _Alignas(8) uint8_t bytes[TRANSLATE_BYTES];
 };
 
 void translation_init(struct translation *x, struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p);

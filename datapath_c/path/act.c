@@ -1,6 +1,7 @@
 #include "path/act.h"
 #include "base/bytes.h"
 #include "path/headers.h"
+#include "path/learn.h"
 #include "path/output.h"
 #include "path/packet_in.h"
 #include "path/slow_path.h"
@@ -32,14 +33,28 @@ static enum drop change(struct packet *p, const struct op *op)
         return dec_nw_ttl(p);
     case OP_COPY_TTL_OUT:
         return copy_ttl_out(p);
+    case OP_TRUNC:
+        return trunc_packet(p, op->arg32);
     default:
         return copy_ttl_in(p);
     }
 }
 
+/* The ops of a clone, on a copy. */
+static void act_copy(struct worker *w, struct wtenant *t, struct bridge *b, const struct packet *p, const struct op *ops,
+                     unsigned n)
+{
+    struct packet *copy = packet_copy(p);
+    if (!copy)
+        t->account->drops[DROP_NO_BUFFER]++;
+    else if ((copy = act_run(w, t, b, copy, ops, n)))
+        packet_unref(copy);
+}
+
 struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct op *ops,
                        unsigned n)
 {
+    const struct op *context = NULL;
     for (unsigned i = 0; i < n; i++) {
         const struct op *op = &ops[i];
         switch (op->code) {
@@ -62,7 +77,21 @@ struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, st
             output_flood(w, t, b, p);
             break;
         case OP_CONTROLLER:
-            packet_in(w, t, b, p, op);
+            packet_in(w, t, b, p, context ? context : op, op);
+            context = NULL;
+            break;
+        case OP_CONTEXT:
+            context = context ? context : op;
+            break;
+        case OP_CLONE:
+            act_copy(w, t, b, p, op + 1, op->arg32);
+            i += op->arg32;
+            break;
+        case OP_LEARN:
+            learn(w, t, b, (struct learned *)op->bytes);
+            break;
+        case OP_FIN_TIMEOUT:
+            fin_timeout(w, t, b, op->rule, op->arg, op->arg2);
             break;
         case OP_SET_QUEUE:
             p->queue_id = op->arg32;

@@ -32,9 +32,12 @@ struct datapath {
 
     /* Set by who wants to know (channel); any may be NULL. Main thread. */
     void (*rule_removed)(struct bridge *b, const struct rule *r, uint8_t reason);
+    void (*rule_changed)(struct bridge *b, const struct rule *r, uint16_t what, uint8_t reason);   /* of watched bridges */
     void (*packet_in)(struct bridge *b, const uint8_t *body, size_t len);
     void (*port_status)(struct bridge *b, struct port *p, uint32_t reason);
+    void (*table_status)(struct bridge *b, const struct dp_table *t);
     void *channel;
+    uint32_t request_xid, request_item;        /* what is being carried out for the channel; 0 = nothing */
 };
 
 struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int *error);

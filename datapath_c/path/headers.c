@@ -302,6 +302,10 @@ enum drop set_field(struct packet *p, enum field_id field, const uint8_t *v)
         if (p->l2_5 != OFFSET_NONE)
             memcpy(p->data + p->l2_5 + 1, v, 3);
         break;
+    case F_PBB_UCA:
+        if (p->l2_5 != OFFSET_NONE)
+            p->data[p->l2_5] = (uint8_t)((p->data[p->l2_5] & ~8) | v[0] << 3);
+        break;
     case F_TUNNEL_ID:
         memcpy(&p->tun_id, v, 8);
         break;
@@ -315,6 +319,15 @@ enum drop set_field(struct packet *p, enum field_id field, const uint8_t *v)
         break;
     default:
         break;                 /* tunnel source: the end point's own address is used */
+    }
+    return N_DROPS;
+}
+
+enum drop trunc_packet(struct packet *p, uint32_t len)
+{
+    if (p->len > len) {
+        p->len = len;
+        p->vnet = (struct vnet_hdr){0};    /* a part of a packet can't be finished */
     }
     return N_DROPS;
 }

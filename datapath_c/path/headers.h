@@ -19,6 +19,7 @@ enum drop dec_mpls_ttl(struct packet *p);
 enum drop set_nw_ttl(struct packet *p, uint8_t ttl);
 enum drop dec_nw_ttl(struct packet *p);
 enum drop copy_ttl_out(struct packet *p);
+enum drop trunc_packet(struct packet *p, uint32_t len);
 enum drop copy_ttl_in(struct packet *p);
 
 #endif

@@ -9,10 +9,11 @@ struct notice {
     struct bridge *bridge;
     uint32_t len;
     uint16_t max_len;
+    uint16_t controller_id, userdata_len;
     uint8_t reason, table;
     uint64_t cookie;
     struct match match;
-    uint8_t frame[];
+    uint8_t frame[];           /* and the user's data behind it */
 };
 
 static uint32_t buffer_put(struct bridge *b, uint32_t in_port, const uint8_t *frame, uint32_t len)
@@ -50,8 +51,12 @@ static void deliver(struct letter *l, void *consumer)
     struct bridge *b = dp->bridges[n->bridge_id];
     if (b == n->bridge) {
         atomic_fetch_sub_explicit(&b->events, 1, memory_order_relaxed);
-        uint8_t *body = malloc(16 + 1024 + 2 + n->len);
-        if (body && dp->packet_in) {
+        const struct dp_packet_in head = {.controller_id = n->controller_id, .userdata_len = n->userdata_len};
+        uint8_t *start = malloc(sizeof head + n->userdata_len + 16 + 2048 + 2 + n->len);
+        if (start && dp->packet_in) {
+            uint8_t *body = start + sizeof head + n->userdata_len;
+            memcpy(start, &head, sizeof head);
+            memcpy(start + sizeof head, n->frame + n->len, n->userdata_len);
             uint32_t buffer = OFP_NO_BUFFER, send = n->len;
             if (n->max_len != OFPCML_NO_BUFFER && n->max_len < n->len) {
                 buffer = buffer_put(b, be32toh(n->match.value.key.in_port), n->frame, n->len);
@@ -63,24 +68,26 @@ static void deliver(struct letter *l, void *consumer)
             body[6] = n->reason;
             body[7] = n->table;
             put64(body + 8, n->cookie);
-            size_t at = 16 + (size_t)match_serialise(&n->match, body + 16, 1024);
+            size_t at = 16 + (size_t)match_serialise(&n->match, body + 16, 2048);
             put16(body + at, 0);
             memcpy(body + at + 2, n->frame, send);
-            dp->packet_in(b, body, at + 2 + send);
+            dp->packet_in(b, start, (size_t)(body - start) + at + 2 + send);
         }
-        free(body);
+        free(start);
     }
     free(n);
 }
 
-static void post(struct worker *w, struct wtenant *t, struct bridge *b, const struct packet *p, const struct op *op)
+static void post(struct worker *w, struct wtenant *t, struct bridge *b, const struct packet *p,
+                 const struct op *context, const struct op *op)
 {
     if (atomic_load_explicit(&b->events, memory_order_relaxed) >= DP_EVENT_BACKLOG) {
         t->account->drops[DROP_PACKET_IN]++;
         return;
     }
     uint32_t len = p->len < 65000 ? p->len : 65000;
-    struct notice *n = malloc(sizeof *n + len);
+    uint16_t userdata_len = op->userdata ? get16(op->userdata) - 4u : 0;
+    struct notice *n = malloc(sizeof *n + len + userdata_len);
     if (!n) {
         t->account->drops[DROP_NO_BUFFER]++;
         return;
@@ -93,13 +100,15 @@ static void post(struct worker *w, struct wtenant *t, struct bridge *b, const st
     n->reason = op->reason;
     n->table = op->table;
     n->cookie = op->cookie;
+    n->controller_id = op->arg2;
+    n->userdata_len = userdata_len;
     memset(&n->match, 0, sizeof n->match);
     struct key *v = &n->match.value.key, *m = &n->match.mask.key;
     v->in_port = p->key.key.in_port;
     m->in_port = 0xffffffff;
-    if (op->metadata) {
-        v->metadata = op->metadata;
-        m->metadata = UINT64_MAX;
+    for (; context < op; context++) {
+        field_store(&n->match.value, context->field, context->value);
+        memset((uint8_t *)m + field_places[context->field].offset, 0xff, field_places[context->field].size);
     }
     if (p->key.key.tunnel_id) {
         v->tunnel_id = p->key.key.tunnel_id;
@@ -110,17 +119,20 @@ static void post(struct worker *w, struct wtenant *t, struct bridge *b, const st
         memset(m->tun_dst, 0xff, 16);
     }
     memcpy(n->frame, p->data, len);
+    if (userdata_len)
+        memcpy(n->frame + len, op->userdata + 2, userdata_len);
     atomic_fetch_add_explicit(&b->events, 1, memory_order_relaxed);
     t->account->packet_ins++;
     mailbox_post(&w->dp->mail, &n->letter);
 }
 
-void packet_in(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct op *op)
+void packet_in(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct op *context,
+               const struct op *op)
 {
     if (p->rx_port && atomic_load_explicit(&p->rx_port->config, memory_order_relaxed) & OFPPC_NO_PACKET_IN)
         return;
     if (!packet_is_gso(p) && !(p->vnet.flags & VNET_NEEDS_CSUM)) {
-        post(w, t, b, p, op);
+        post(w, t, b, p, context, op);
         return;
     }
     struct packet *segments[64];
@@ -132,7 +144,7 @@ void packet_in(struct worker *w, struct wtenant *t, struct bridge *b, struct pac
     }
     unsigned n = port_segment(whole, &io, segments, 64);
     for (unsigned i = 0; i < n; i++) {
-        post(w, t, b, segments[i], op);
+        post(w, t, b, segments[i], context, op);
         packet_unref(segments[i]);
     }
 }
@@ -140,5 +152,5 @@ void packet_in(struct worker *w, struct wtenant *t, struct bridge *b, struct pac
 void packet_in_ttl(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p)
 {
     struct op op = {.code = OP_CONTROLLER, .reason = OFPR_INVALID_TTL, .arg = b->conf.miss_send_len};
-    packet_in(w, t, b, p, &op);
+    packet_in(w, t, b, p, &op, &op);
 }

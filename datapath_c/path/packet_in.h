@@ -5,8 +5,10 @@
 #include "flow/program.h"
 #include "path/worker.h"
 
-/* OP_CONTROLLER; the caller keeps its reference. A GSO packet goes as its segments. */
-void packet_in(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct op *op);
+/* OP_CONTROLLER, with the OP_CONTEXTs from `context` to before it; the caller keeps its reference. A GSO packet goes as its
+ * segments. */
+void packet_in(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct op *context,
+               const struct op *op);
 /* A TTL ran out: OFPR_INVALID_TTL, with miss_send_len bytes. */
 void packet_in_ttl(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p);
 

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "base/bytes.h"
-#include "flow/instructions.h"
+#include "flow/actions_check.h"
 #include "flow/translate.h"
 #include "path/act.h"
 #include "path/packet_in.h"
@@ -83,7 +83,8 @@ static void match_of_frame(const uint8_t *frame, uint32_t len, struct match *m)
 {
     struct packet p = {.data = (uint8_t *)frame, .len = len};
     parse(&p);
-    m->value = p.key;
+    memset(&m->value, 0, sizeof m->value);
+    memcpy(&m->value, &p.key, CACHE_WORDS * 8);
     memset(&m->mask, 0xff, sizeof m->mask);
 }
 
@@ -112,7 +113,8 @@ int datapath_packet_out(struct bridge *b, const uint8_t *d, size_t len, fault *f
         e = fault_openflow(f, OFPET_BAD_REQUEST, OFPBRC_BAD_PACKET, "data", "a frame of %u bytes", frame_len);
     if (!e) {
         match_of_frame(frame, frame_len, &m);
-        e = actions_check(d + 16, actions_len, &m, true, f);
+        struct actions_context c = {.bridge = b, .packet_out = true, .match = &m};
+        e = actions_check(&c, d + 16, actions_len, f);
     }
     if (!e)
         e = send_order(b, in_port, d + 16, actions_len, frame, frame_len, f);

@@ -91,6 +91,13 @@ static inline bool rxq_push(struct rxq *q, struct packet *p)
     return true;
 }
 
+/* Whether it can send: OpenFlow's liveness of a port (1.3.5, 6.5). */
+static inline bool port_live(const struct port *p)
+{
+    return !(atomic_load_explicit(&p->config, memory_order_relaxed) & 1) &&        /* OFPPC_PORT_DOWN */
+           !(atomic_load_explicit(&p->state, memory_order_relaxed) & 1);           /* OFPPS_LINK_DOWN */
+}
+
 /* rx of ports that are fed by rxq_push. */
 unsigned rxq_pop(struct rxq *q, struct port_io *io, struct packet **out, unsigned max);
 

@@ -55,7 +55,10 @@ static int take(struct notes *n, uint32_t *bridge, uint8_t *out, uint32_t size)
 
 static void on_packet_in(struct bridge *b, const uint8_t *body, size_t len)
 {
-    append(&((struct sim *)b->dp->channel)->packet_ins, b->conf.id, body, len);
+    struct dp_packet_in head;
+    memcpy(&head, body, sizeof head);
+    size_t skip = sizeof head + head.userdata_len;
+    append(&((struct sim *)b->dp->channel)->packet_ins, b->conf.id, body + skip, len - skip);
 }
 
 static void on_rule_removed(struct bridge *b, const struct rule *r, uint8_t reason)
@@ -153,30 +156,17 @@ int sim_packet_out(struct sim *s, uint32_t bridge, const uint8_t *body, uint32_t
     return b ? datapath_packet_out(b, body, len, error) : -ENOENT;
 }
 
-struct out {
-    uint8_t *at;
-    uint32_t len, size;
-};
-
-static int put(void *context, const uint8_t *entry, size_t len)
-{
-    struct out *o = context;
-    if (o->len + len > o->size)
-        return -ENOBUFS;
-    memcpy(o->at + o->len, entry, len);
-    o->len += (uint32_t)len;
-    return 0;
-}
-
 int sim_flow_stats(struct sim *s, uint32_t bridge, const uint8_t *request, uint32_t len, uint8_t *out, uint32_t size,
                    struct dp_error *error)
 {
     struct bridge *b = datapath_bridge(s->dp, bridge, error);
-    struct out o = {out, 0, size};
-    if (!b)
-        return -ENOENT;
-    int e = flow_stats(b, request, len, clock_now(), put, &o, error);
-    return e ? e : (int)o.len;
+    struct flow_dump *d = b ? flow_dump_new(b, request, len, clock_now(), error) : NULL;
+    bool end;
+    if (!d)
+        return -error->error;
+    size_t n = flow_dump_next(d, out, size, &end);
+    flow_dump_free(d);
+    return end ? (int)n : -ENOBUFS;
 }
 
 int sim_inject(struct sim *s, uint32_t bridge, uint32_t port_no, const uint8_t *frame, uint32_t len, struct dp_error *error)

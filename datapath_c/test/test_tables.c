@@ -24,6 +24,7 @@ static void classifier_finds_what_a_walk_finds(void **state)
         struct match *m = &rules[i].match;
         memset(&rules[i], 0, sizeof rules[i]);
         rules[i].cls.value = rules[i].value;
+        atomic_init(&rules[i].cls.removed, CLS_FOREVER);
         for (int w = 7; w < 10; w++) {
             m->mask.w[w] = (uint64_t[]){0, 0xff, 0xf0, 0xffff00}[random() % 4];
             m->value.w[w] = (uint64_t)(random() % 4 * 0x111110) & m->mask.w[w];
@@ -35,7 +36,7 @@ static void classifier_finds_what_a_walk_finds(void **state)
         if (rules[i].in) {
             classifier_remove(&c, &rules[i].cls);
             rules[i].in = false;
-        } else if (!classifier_find(&c, &rules[i].match, (uint16_t)i)) {
+        } else if (!classifier_find(&c, &rules[i].match, (uint16_t)i, 0)) {
             assert_int_equal(classifier_insert(&c, &rules[i].cls, &rules[i].match, (uint16_t)i), 0);
             rules[i].in = true;
         }
@@ -51,7 +52,7 @@ static void classifier_finds_what_a_walk_finds(void **state)
             if (match)
                 best = r;
         }
-        struct cls_rule *found = classifier_lookup(&c, &k, known, wc);
+        struct cls_rule *found = classifier_lookup(&c, 0, &k, known, wc);
         assert_ptr_equal(found, best < 0 ? NULL : &rules[best].cls);
         if (found)
             for (int w = 0; w < KEY_WORDS; w++)

@@ -140,7 +140,8 @@ def random_actions(r: random.Random, match: dict, written: bool) -> tuple:
         actions.append(of.PopVlan())
     elif change < 0.3:
         actions.append(of.PushVlan())
-    elif change < 0.4 and eth_type in (0x0800, 0x86dd, 0x8847) and not written:
+    elif change < 0.4 and eth_type in (0x0800, 0x8847) and not written:
+        # Not onto IPv6: whoever pops the last label says IPv4, and the reference believes it.
         actions.append(of.PushMpls())
     elif change < 0.5 and eth_type == 0x8847 and match.get("mpls_bos") and not written:
         actions.append(of.PopMpls(0x0800 if match["mpls_bos"][0] else 0x8847))

@@ -124,6 +124,13 @@ class Remotes(Record):
 
 
 @dataclass(frozen=True)
+class PacketInHead(Record):
+    struct = "struct dp_packet_in"
+    controller_id: int
+    userdata_len: int
+
+
+@dataclass(frozen=True)
 class FlowRemoved(Record):
     struct = "struct dp_flow_removed"
     want: int

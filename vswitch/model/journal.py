@@ -1,8 +1,8 @@
 """A bridge's rules, durable: every flow_mod that was carried out, in the datapath's order, replayed after it crashed.
 
 One file a bridge: records of a 32-bit length and a flow_mod body. When the log has outgrown the table it is made anew
-from a dump of the rules. The channel carries requests out in order and hands replies over in order, so the moment at
-which a dump's last part is read divides what the dump holds from what must be logged after it.
+from a dump of the rules, and from what was logged while the dump was under way: a dump tells of what comes and goes meanwhile
+or doesn't, and the same flow_mods after it lead to the same rules.
 
 Nothing is synced: the file must survive vswitchd and the datapath, not the machine, which loses the datapath's rules
 together with everything that they refer to. A record cut off at the end is ignored.
@@ -43,6 +43,7 @@ class Journal:
         self._base = 0          # rules in the file when it was last made
         self._logged = 0        # records since
         self._rewriting = False
+        self._since: list[bytes] = []       # logged while the file is being made anew
         self._mend_at: float | None = None      # set while the file lacks something
 
     def applied(self, bodies: list[bytes]) -> None:
@@ -57,8 +58,11 @@ class Journal:
 
     def _append(self, bodies: list[bytes]) -> None:
         """The rules are in force whether they can be logged or not: a failure is told of, and mended by `rewrite`."""
+        records = b"".join([_record(body) for body in bodies])
+        if self._rewriting:
+            self._since.append(records)
         try:
-            self._file.write(b"".join([_record(body) for body in bodies]))
+            self._file.write(records)
             self._file.flush()
         except OSError as e:
             if self._mend_at is None:
@@ -81,10 +85,12 @@ class Journal:
     def rewrite(self, client: Client) -> asyncio.Future:
         """Makes the file anew from a dump. The future is done when the new file has taken the old one's place."""
         self._rewriting = True
+        self._since.clear()
         draft = _Draft(self._path.with_suffix(".new"))
 
         def last(body: bytes) -> None:
             draft.add(body)
+            draft.log(b"".join(self._since))
             if draft.finish(self._path):
                 self._close_file()
                 self._file = draft.file
@@ -92,6 +98,7 @@ class Journal:
 
         def done(_: asyncio.Future) -> None:
             self._rewriting = False
+            self._since.clear()
             if self._file is not draft.file:
                 draft.discard()
                 if draft.error is not None:
@@ -165,6 +172,11 @@ class _Draft:
             entries = split_entries(part)
             self.count += len(entries)
             self._try(lambda: self.file.write(b"".join([_record(add_from_stats(entry)) for entry in entries])))
+
+    def log(self, records: bytes) -> None:
+        """What was logged while the dump was made, once more: where the dump has it already, it changes nothing."""
+        if self.error is None:
+            self._try(lambda: self.file.write(records))
 
     def finish(self, path: Path) -> bool:
         """Whether it has taken the place of the file at `path`."""

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from vswitch.datapath.client import EVENT_FLOW_REMOVED, EVENT_PACKET_IN, EVENT_PORT_STATUS, Client
 from vswitch.datapath.launcher import Launcher
-from vswitch.datapath.records import FlowRemoved, PortMod, PortRecord, address_bytes, size, unpack
+from vswitch.datapath.records import FlowRemoved, PacketInHead, PortMod, PortRecord, address_bytes, size, unpack
 from vswitch.datapath.supervisor import Supervisor
 from vswitch.datapath.usage import Counters
 from vswitch.errors import InvalidError, NotFoundError, UnavailableError, VswitchError
@@ -52,7 +52,7 @@ def _to_its_end(method):
 class OpenFlowSide(Protocol):
     """What the switch tells its OpenFlow sessions; plain functions, called in the datapath's order."""
 
-    def packet_in(self, bridge: str, body: bytes) -> None: ...
+    def packet_in(self, bridge: str, body: bytes, *, controller_id: int = 0, userdata: bytes = b"") -> None: ...
     def flow_removed(self, bridge: str, body: bytes) -> None: ...
     def port_status(self, bridge: str, port: PortRecord) -> None: ...
     def bridges_changed(self) -> None: ...
@@ -556,7 +556,10 @@ class Switch:
             return
         if type_ == EVENT_PACKET_IN:
             if self._openflow is not None:
-                self._openflow.packet_in(bridge, body)
+                head = unpack(PacketInHead, body)
+                start = size(PacketInHead) + head.userdata_len
+                self._openflow.packet_in(bridge, body[start:], controller_id=head.controller_id,
+                                         userdata=body[size(PacketInHead):start])
         elif type_ == EVENT_FLOW_REMOVED:
             self._flow_removed(bridge, unpack(FlowRemoved, body), body[size(FlowRemoved):])
         elif type_ == EVENT_PORT_STATUS:

@@ -54,7 +54,7 @@ class OpenFlowService:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    def packet_in(self, bridge: str, body: bytes) -> None:
+    def packet_in(self, bridge: str, body: bytes, *, controller_id: int = 0, userdata: bytes = b"") -> None:
         self._tell(bridge, "packet_in", body[_PACKET_IN_REASON_AT], Type.PACKET_IN, body)
 
     def flow_removed(self, bridge: str, body: bytes) -> None:

@@ -1,0 +1,163 @@
+/* A controller that sends as fast as it can: N flow_mods (OpenFlow 1.3, five fields, a set-field and an output each) over each
+ * of the Unix sockets named, then a barrier; tells the seconds from the first byte to the last barrier's reply.
+ *
+ * flow_sender N FIRST SOCKET... : rules are numbered from FIRST on, so that a second run adds others. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+
+enum { HELLO = 0, ERROR = 1, ECHO_REQUEST = 2, FLOW_MOD = 14, BARRIER = 20, BARRIER_REPLY = 21, MAX_MESSAGE = 256 };
+
+struct sender {
+    int fd;
+    const uint8_t *at;
+    size_t left, held;
+    uint8_t in[65536];
+    int done, errors;
+};
+
+static uint8_t *put16(uint8_t *p, uint16_t v)
+{
+    v = htons(v);
+    memcpy(p, &v, 2);
+    return p + 2;
+}
+
+static uint8_t *put32(uint8_t *p, uint32_t v)
+{
+    v = htonl(v);
+    memcpy(p, &v, 4);
+    return p + 4;
+}
+
+static size_t header(uint8_t *out, uint8_t type, uint16_t len, uint32_t xid)
+{
+    out[0] = 4;
+    out[1] = type;
+    put16(out + 2, len);
+    put32(out + 4, xid);
+    return len;
+}
+
+static size_t flow_mod(uint8_t *out, uint32_t i)
+{
+    memset(out, 0, MAX_MESSAGE);
+    uint8_t *p = out + 8 + 16;
+    p += 2;                    /* table 0, add */
+    p += 4;                    /* no timeouts */
+    p = put16(p, 100);
+    p = put32(p, 0xffffffff);
+    p = put32(p, 0xffffffff);
+    p = put32(p, 0xffffffff);
+    p += 4;                    /* flags */
+    uint8_t *match = p;
+    p = put16(p, 1) + 2;
+    p = put32(put32(p, 0x80000004), 1);
+    p = put16(put32(p, 0x80000a02), 0x0800);
+    p = put32(p, 0x80001401);
+    *p++ = 6;
+    p = put32(put32(p, 0x80001804), 0x0a000000 + i);
+    p = put16(put32(p, 0x80001c02), 80);
+    put16(match + 2, (uint16_t)(p - match));
+    p = match + (p - match + 7) / 8 * 8;
+    uint8_t *apply = p;
+    p = put16(p, 4) + 6;
+    p = put16(put16(p, 25), 16);
+    p = put32(p, 0x80000606);
+    memcpy(p, "\2\0\0\0\0\1", 6);
+    p += 8;
+    p = put32(put16(put16(p, 0), 16), 2);
+    p += 8;
+    put16(apply + 2, (uint16_t)(p - apply));
+    return header(out, FLOW_MOD, (uint16_t)(p - out), i + 1);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void take(struct sender *s)
+{
+    ssize_t n = recv(s->fd, s->in + s->held, sizeof s->in - s->held, MSG_DONTWAIT);
+    if (n <= 0) {
+        if (n == 0 || errno != EAGAIN)
+            exit((fprintf(stderr, "connection lost\n"), 1));
+        return;
+    }
+    s->held += (size_t)n;
+    size_t at = 0;
+    while (s->held - at >= 8) {
+        size_t len = (size_t)(s->in[at + 2] << 8 | s->in[at + 3]);
+        if (s->held - at < len)
+            break;
+        if (s->in[at + 1] == BARRIER_REPLY)
+            s->done = 1;
+        if (s->in[at + 1] == ERROR)
+            s->errors++;
+        at += len;
+    }
+    memmove(s->in, s->in + at, s->held -= at);
+}
+
+int main(int argc, char **argv)
+{
+    uint32_t n = (uint32_t)atoi(argv[1]), first = (uint32_t)atoi(argv[2]);
+    int m = argc - 3, open = m;
+    uint8_t *all = malloc((size_t)(n + 1) * MAX_MESSAGE), *end = all;
+    for (uint32_t i = 0; i < n; i++)
+        end += flow_mod(end, first + i);
+    end += header(end, BARRIER, 8, 0xffffff);
+    struct sender *senders = calloc((size_t)m, sizeof *senders);
+    struct pollfd *polls = calloc((size_t)m, sizeof *polls);
+    for (int i = 0; i < m; i++) {
+        struct sockaddr_un a = {.sun_family = AF_UNIX};
+        strncpy(a.sun_path, argv[i + 3], sizeof a.sun_path - 1);
+        senders[i].fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        if (connect(senders[i].fd, (struct sockaddr *)&a, sizeof a))
+            return perror(argv[i + 3]), 1;
+        uint8_t hello[8];
+        send(senders[i].fd, hello, header(hello, HELLO, 8, 0), 0);
+        recv(senders[i].fd, senders[i].in, sizeof senders[i].in, 0);
+        senders[i].at = all;
+        senders[i].left = (size_t)(end - all);
+    }
+    usleep(200000);
+    double start = now();
+    while (open) {
+        for (int i = 0; i < m; i++)
+            polls[i] = (struct pollfd){senders[i].fd, (short)(POLLIN | (senders[i].left ? POLLOUT : 0)), 0};
+        poll(polls, (nfds_t)m, 10000);
+        for (int i = 0; i < m; i++) {
+            struct sender *s = &senders[i];
+            if (s->done)
+                continue;
+            if (s->left && polls[i].revents & POLLOUT) {
+                ssize_t sent = send(s->fd, s->at, s->left < 262144 ? s->left : 262144, MSG_DONTWAIT);
+                if (sent > 0) {
+                    s->at += sent;
+                    s->left -= (size_t)sent;
+                }
+            }
+            if (polls[i].revents & (POLLIN | POLLHUP))
+                take(s);
+            open -= s->done;
+        }
+    }
+    int errors = 0;
+    for (int i = 0; i < m; i++)
+        errors += senders[i].errors;
+    printf("%.6f %d\n", now() - start, errors);
+    return 0;
+}
