@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from vswitch.errors import OpenFlowError
-from vswitch.openflow.codec import Frame, encode_error, encode_hello, frame, speaks_ours, take_frames
-from vswitch.openflow.constants import VERSION, ErrorType, HelloFailed, Type
+from vswitch.openflow.codec import Frame, encode_error, encode_hello, message_frame, negotiate, take_frames
+from vswitch.openflow.constants import ErrorType, HelloFailed, Type
+from vswitch.openflow.versions import TEXTS, Version
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +24,16 @@ _CLOSE_TIMEOUT = 2.0
 
 class Connection:
     """`handle(frames)` is awaited with the messages that were readable at once; reading goes on when it is done and what
-    it answered has been taken by the peer to the transport's low-water mark."""
+    it answered has been taken by the peer to the transport's low-water mark. `versions` are the OpenFlow versions that are
+    offered; `version` is the one agreed on, 0 until then."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, probe: bool = True):
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, probe: bool = True,
+                 versions: Sequence[int] = tuple(Version)):
         self._reader = reader
         self._writer = writer
         self._probe = probe
+        self._versions = versions
+        self.version = 0
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         self._buffer = bytearray()
@@ -43,10 +48,15 @@ class Connection:
 
     def send_event(self, data: bytes) -> None:
         """Something nobody asked for: dropped and counted when the peer does not read."""
-        if self._writer.transport.get_write_buffer_size() > _EVENTS_WAITING:
+        if self.unread > _EVENTS_WAITING:
             self.events_dropped += 1
         else:
             self.send(data)
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        return self._writer.transport.get_write_buffer_size()
 
     async def drain(self) -> None:
         await self._writer.drain()
@@ -59,7 +69,7 @@ class Connection:
         """Until the connection ends; `end_reason` says why. `opened` is called when hello is done."""
         keeper: asyncio.Task | None = None
         try:
-            self.send(encode_hello(0))
+            self.send(encode_hello(0, self._versions))
             async with asyncio.timeout(_HELLO_TIMEOUT):
                 frames = await self._negotiate()
             self.open = True
@@ -112,13 +122,16 @@ class Connection:
                 raise EOFError
             if first.type != Type.HELLO:
                 reason = "the first message is not a hello"
-            elif not speaks_ours(first):
-                reason = "only OpenFlow 1.3 (0x04) is spoken here"
+            elif version := negotiate(first, self._versions):
+                self.version = version
+            else:
+                reason = f"no common version: OpenFlow {', '.join(TEXTS[v] for v in self._versions)} is spoken here"
         except OpenFlowError as e:
             reason = e.reason
         if reason:
             error = OpenFlowError(ErrorType.HELLO_FAILED, HelloFailed.INCOMPATIBLE, reason)
-            self.send(encode_error(error, reason.encode(), first.xid))
+            readable = min(max(self._versions), max(first.version, min(Version)))
+            self.send(encode_error(error, reason.encode(), first.xid, readable))
             raise error
         return frames[1:]
 
@@ -129,7 +142,7 @@ class Connection:
                 self.abort(f"nothing was heard for {idle:.0f} s")
                 return
             if idle >= PROBE:
-                self.send_event(frame(Type.ECHO_REQUEST, 0))
+                self.send_event(message_frame(self.version, Type.ECHO_REQUEST, 0))
                 await asyncio.sleep(2 * PROBE - idle)
             else:
                 await asyncio.sleep(PROBE - idle)

@@ -1,9 +1,10 @@
-"""The numbers of OpenFlow 1.3.5 that the switch's side uses, named as the specification names them."""
+"""The numbers that the switch's side uses, named as the specifications name them: those of OpenFlow 1.3.5 and what 1.4 and
+1.5.1 added. Errors have 1.5's numbers everywhere inside the switch (error_map.py tells each version's)."""
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
 
-VERSION = 0x04              # OpenFlow 1.3
+VERSION = 0x04              # OpenFlow 1.3: the form of bodies that the switch keeps
 HEADER_LEN = 8
 MESSAGE_MAX = 0xffff
 
@@ -59,6 +60,12 @@ class Type(IntEnum):
     GET_ASYNC_REPLY = 27
     SET_ASYNC = 28
     METER_MOD = 29
+    ROLE_STATUS = 30
+    TABLE_STATUS = 31
+    REQUESTFORWARD = 32
+    BUNDLE_CONTROL = 33
+    BUNDLE_ADD_MESSAGE = 34
+    CONTROLLER_STATUS = 35
 
 
 class Multipart(IntEnum):
@@ -77,6 +84,12 @@ class Multipart(IntEnum):
     METER_FEATURES = 11
     TABLE_FEATURES = 12
     PORT_DESC = 13
+    TABLE_DESC = 14
+    QUEUE_DESC = 15
+    FLOW_MONITOR = 16
+    FLOW_STATS = 17
+    CONTROLLER_STATUS = 18
+    BUNDLE_FEATURES = 19
     EXPERIMENTER = 0xffff
 
 
@@ -92,6 +105,8 @@ class Capability(IntFlag):
     IP_REASM = 32
     QUEUE_STATS = 64
     PORT_BLOCKED = 256
+    BUNDLES = 512
+    FLOW_MONITORING = 1024
 
 
 class FlowModCommand(IntEnum):
@@ -121,6 +136,9 @@ class PacketInReason(IntEnum):
     NO_MATCH = 0
     ACTION = 1
     INVALID_TTL = 2
+    ACTION_SET = 3
+    GROUP = 4
+    PACKET_OUT = 5
 
 
 class FlowRemovedReason(IntEnum):
@@ -128,6 +146,8 @@ class FlowRemovedReason(IntEnum):
     HARD_TIMEOUT = 1
     DELETE = 2
     GROUP_DELETE = 3
+    METER_DELETE = 4
+    EVICTION = 5
 
 
 class ErrorType(IntEnum):
@@ -146,6 +166,11 @@ class ErrorType(IntEnum):
     ROLE_REQUEST_FAILED = 11
     METER_MOD_FAILED = 12
     TABLE_FEATURES_FAILED = 13
+    BAD_PROPERTY = 14
+    ASYNC_CONFIG_FAILED = 15
+    FLOW_MONITOR_FAILED = 16
+    BUNDLE_FAILED = 17
+    EXPERIMENTER = 0xffff
 
 
 class HelloFailed(IntEnum):
@@ -168,6 +193,11 @@ class BadRequest(IntEnum):
     BAD_PORT = 11
     BAD_PACKET = 12
     MULTIPART_BUFFER_OVERFLOW = 13
+    MULTIPART_REQUEST_TIMEOUT = 14
+    MULTIPART_REPLY_TIMEOUT = 15
+    MULTIPART_BAD_SCHED = 16
+    PIPELINE_FIELDS_ONLY = 17
+    UNKNOWN = 18
 
 
 class BadAction(IntEnum):
@@ -187,6 +217,8 @@ class BadAction(IntEnum):
     BAD_SET_TYPE = 13
     BAD_SET_LEN = 14
     BAD_SET_ARGUMENT = 15
+    BAD_SET_MASK = 16
+    BAD_METER = 17
 
 
 class BadInstruction(IntEnum):
@@ -199,6 +231,7 @@ class BadInstruction(IntEnum):
     BAD_EXP_TYPE = 6
     BAD_LEN = 7
     EPERM = 8
+    DUP_INST = 9
 
 
 class BadMatch(IntEnum):
@@ -225,6 +258,9 @@ class FlowModFailed(IntEnum):
     BAD_TIMEOUT = 5
     BAD_COMMAND = 6
     BAD_FLAGS = 7
+    CANT_SYNC = 8
+    BAD_PRIORITY = 9
+    IS_SYNC = 10
 
 
 class GroupModFailed(IntEnum):
@@ -243,6 +279,8 @@ class GroupModFailed(IntEnum):
     BAD_BUCKET = 12
     BAD_WATCH = 13
     EPERM = 14
+    UNKNOWN_BUCKET = 15
+    BUCKET_EXISTS = 16
 
 
 class PortModFailed(IntEnum):
@@ -275,6 +313,8 @@ class RoleRequestFailed(IntEnum):
     STALE = 0
     UNSUP = 1
     BAD_ROLE = 2
+    ID_UNSUP = 3
+    ID_IN_USE = 4
 
 
 class MeterModFailed(IntEnum):
@@ -293,9 +333,63 @@ class MeterModFailed(IntEnum):
 
 
 class TableFeaturesFailed(IntEnum):
+    """1.3 has its property errors here, as 2 to 4; inside the switch they are BAD_PROPERTY's."""
     BAD_TABLE = 0
     BAD_METADATA = 1
-    BAD_TYPE = 2
-    BAD_LEN = 3
-    BAD_ARGUMENT = 4
     EPERM = 5
+    BAD_CAPABILITY = 6
+    BAD_MAX_ENTRIES = 7
+    BAD_FEATURES = 8
+    BAD_COMMAND = 9
+    TOO_MANY = 10
+
+
+class BadProperty(IntEnum):
+    BAD_TYPE = 0
+    BAD_LEN = 1
+    BAD_VALUE = 2
+    TOO_MANY = 3
+    DUP_TYPE = 4
+    BAD_EXPERIMENTER = 5
+    BAD_EXP_TYPE = 6
+    BAD_EXP_VALUE = 7
+    EPERM = 8
+
+
+class AsyncConfigFailed(IntEnum):
+    INVALID = 0
+    UNSUPPORTED = 1
+    EPERM = 2
+
+
+class FlowMonitorFailed(IntEnum):
+    UNKNOWN = 0
+    MONITOR_EXISTS = 1
+    INVALID_MONITOR = 2
+    UNKNOWN_MONITOR = 3
+    BAD_COMMAND = 4
+    BAD_FLAGS = 5
+    BAD_TABLE_ID = 6
+    BAD_OUT = 7
+
+
+class BundleFailed(IntEnum):
+    UNKNOWN = 0
+    EPERM = 1
+    BAD_ID = 2
+    BUNDLE_EXIST = 3
+    BUNDLE_CLOSED = 4
+    OUT_OF_BUNDLES = 5
+    BAD_TYPE = 6
+    BAD_FLAGS = 7
+    MSG_BAD_LEN = 8
+    MSG_BAD_XID = 9
+    MSG_UNSUP = 10
+    MSG_CONFLICT = 11
+    MSG_TOO_MANY = 12
+    MSG_FAILED = 13
+    TIMEOUT = 14
+    BUNDLE_IN_PROGRESS = 15
+    SCHED_NOT_SUPPORTED = 16
+    SCHED_FUTURE = 17
+    SCHED_PAST = 18

@@ -17,11 +17,19 @@ from typing import Any, Protocol
 
 from vswitch.errors import OpenFlowError
 from vswitch.openflow import actions, oxm
-from vswitch.openflow.constants import BadRequest, ErrorType
+from vswitch.openflow.constants import BadProperty, BadRequest, ErrorType
 
 
 def bad_length(what: str) -> OpenFlowError:
     return OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.BAD_LEN, f"{what} has the wrong length")
+
+
+def bad_property(code: BadProperty, what: str) -> OpenFlowError:
+    return OpenFlowError(ErrorType.BAD_PROPERTY, code, what)
+
+
+def bad_property_length(what: str) -> OpenFlowError:
+    return bad_property(BadProperty.BAD_LEN, f"{what} has the wrong length")
 
 
 class Part(Protocol):
@@ -34,11 +42,13 @@ class Part(Protocol):
 
 
 class Rest:
-    """All that is left, as bytes, after so many bytes of padding."""
+    """All that is left, as bytes, after so many bytes of padding; or as many as the member `length_in` of the fixed part
+    says."""
     default = bytes
 
-    def __init__(self, padding: int = 0):
+    def __init__(self, padding: int = 0, length_in: str = ""):
         self.padding = padding
+        self.length_in = length_in
 
     def encode(self, value: bytes) -> bytes:
         return bytes(self.padding) + value
@@ -84,12 +94,44 @@ class ActionsPart:
         return actions.decode_actions(data[at:end]), end
 
 
-class Many:
-    """Elements of one layout to the end."""
-    default = list
+class RawMatch:
+    """An ofp_match with its padding, as bytes."""
+    default = staticmethod(lambda: b"\0\1\0\4\0\0\0\0")
+
+    def encode(self, value: bytes) -> bytes:
+        return value
+
+    def decode(self, data: bytes, at: int, end: int) -> tuple[bytes, int]:
+        if end - at < 8:
+            raise oxm.bad_match_length("is cut off")
+        length = int.from_bytes(data[at + 2:at + 4], "big")
+        after = at + (length + 7 & ~7)
+        if length < 4 or after > end:
+            raise oxm.bad_match_length(f"claims {length} bytes")
+        return bytes(data[at:after]), after
+
+
+class One:
+    """Exactly one element of a layout."""
 
     def __init__(self, element: Layout):
         self.element = element
+        self.default = element.cls
+
+    def encode(self, value: Any) -> bytes:
+        return self.element.encode(value)
+
+    def decode(self, data: bytes, at: int, end: int) -> tuple[Any, int]:
+        return self.element.decode_at(data, at, end)
+
+
+class Many:
+    """Elements of one layout to the end, or as many bytes as the member `length_in` of the fixed part says."""
+    default = list
+
+    def __init__(self, element: Layout, length_in: str = ""):
+        self.element = element
+        self.length_in = length_in
 
     def encode(self, value: list) -> bytes:
         return b"".join(map(self.element.encode, value))
@@ -103,13 +145,14 @@ class Many:
 
 
 class OneOf:
-    """Elements of several layouts to the end, told apart by the 16 bits that they start with. Unknown ones are kept as the
-    `unknown` layout's."""
+    """Elements of several layouts to the end, told apart by 16 bits: their first, or those `type_at` bytes after them.
+    Unknown ones are kept as the `unknown` layout's."""
     default = list
 
-    def __init__(self, by_type: dict[int, Layout], unknown: Layout):
+    def __init__(self, by_type: dict[int, Layout], unknown: Layout, type_at: int = 0):
         self.by_type = by_type
         self.unknown = unknown
+        self.type_at = type_at
 
     def encode(self, value: list) -> bytes:
         return b"".join(item.layout.encode(item) for item in value)
@@ -119,8 +162,33 @@ class OneOf:
         while at < end:
             if end - at < 4:
                 raise bad_length("an element")
-            kind = int.from_bytes(data[at:at + 2], "big")
+            kind = int.from_bytes(data[at + self.type_at:at + self.type_at + 2], "big")
             item, at = self.by_type.get(kind, self.unknown).decode_at(data, at, end)
+            items.append(item)
+        return items, end
+
+
+class Properties(OneOf):
+    """A list of properties (OpenFlow 1.4.1, 7.2.1.1): none of a type that is not known, and none twice but those of the types
+    in `many`. OpenFlowError of type BAD_PROPERTY."""
+
+    def __init__(self, by_type: dict[int, Layout], *, many: tuple[int, ...] = ()):
+        super().__init__(by_type, PROPERTY)
+        self.many = many
+
+    def decode(self, data: bytes, at: int, end: int) -> tuple[list, int]:
+        items, seen = [], set()
+        while at < end:
+            if end - at < 4:
+                raise bad_property_length("a property")
+            kind = int.from_bytes(data[at:at + 2], "big")
+            if kind not in self.by_type:
+                code = BadProperty.BAD_EXPERIMENTER if kind >= 0xfffe else BadProperty.BAD_TYPE
+                raise bad_property(code, f"unknown property type {kind:#x}")
+            if kind in seen and kind not in self.many:
+                raise bad_property(BadProperty.DUP_TYPE, f"property type {kind} is given twice")
+            seen.add(kind)
+            item, at = self.by_type[kind].decode_at(data, at, end)
             items.append(item)
         return items, end
 
@@ -145,11 +213,14 @@ _MEMBER = re.compile(r"(\d*)([BHIQszx])(?:\s+(\w+)(?:=(\w+))?)?")
 
 
 class Layout:
-    """`align`: an element whose `length` leaves out the padding to so many bytes that follows it."""
+    """`align`: an element whose `length` leaves out the padding to so many bytes that follows it. `fault` makes the error for
+    a wrong length."""
 
-    def __init__(self, name: str, fixed: str = "", *, align: int = 1, **parts: Part):
+    def __init__(self, name: str, fixed: str = "", *, align: int = 1,
+                 fault: Callable[[str], OpenFlowError] = bad_length, **parts: Part):
         self.name = name
         self.align = align
+        self._fault = fault
         self.parts = parts
         self._names: list[str] = []
         self._texts: set[str] = set()
@@ -202,19 +273,19 @@ class Layout:
         """The whole of `data`. OpenFlowError BAD_LEN when it is shorter or longer."""
         value, end = self.decode_at(data, 0, len(data))
         if end != len(data):
-            raise bad_length(self.name)
+            raise self._fault(self.name)
         return value
 
     def decode_at(self, data: bytes, at: int, end: int) -> tuple[Any, int]:
         start = at
         if end - at < self._struct.size:
-            raise bad_length(self.name)
+            raise self._fault(self.name)
         members = self._struct.unpack_from(data, at)
         after = end
         if self._length_at is not None:
             length = members[self._length_at]
             if length < self._struct.size or length > end - at:
-                raise bad_length(self.name)
+                raise self._fault(self.name)
             after = min(end, start + length + -length % self.align)
             end = start + length
         at += self._struct.size
@@ -226,10 +297,13 @@ class Layout:
             if length_in := getattr(part, "length_in", ""):
                 stop = at + members[self._names.index(length_in)]
                 if stop > end:
-                    raise bad_length(self.name)
+                    raise self._fault(self.name)
             values[key], at = part.decode(data, at, stop)
         if self._length_at is not None:
             if at != end:
-                raise bad_length(self.name)
+                raise self._fault(self.name)
             at = after
         return self.cls(**values), at
+
+
+PROPERTY = Layout("Property", "H type, H length", align=8, fault=bad_property_length, data=Rest())

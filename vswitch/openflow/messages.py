@@ -1,8 +1,9 @@
-"""Every message of OpenFlow 1.3.5, both directions, as one table of layouts (section 7). Members carry the names of the
-specification's structs, without their common prefix."""
+"""The messages of OpenFlow 1.3.5, both directions, as layouts (section 7). Members carry the names of the specification's
+structs, without their common prefix. Most are other versions' too; what differs is in port_messages.py and its likes, and
+message_table.py has them all by version."""
 from __future__ import annotations
 
-from vswitch.openflow.constants import OFP_NO_BUFFER, OFPG_ANY, OFPP_ANY, OFPP_CONTROLLER, Multipart, Type
+from vswitch.openflow.constants import OFP_NO_BUFFER, OFPG_ANY, OFPP_ANY, OFPP_CONTROLLER
 from vswitch.openflow.layout import ActionsPart, InstructionsPart, Layout, Many, MatchPart, Numbers, OneOf, Rest
 
 EMPTY = Layout("Empty")
@@ -91,32 +92,3 @@ TABLE_PROPERTY = Layout("TableProperty", "H type, H length", align=8, data=Rest(
 TABLE_FEATURES = Layout("TableFeatures", "H length, B table_id, 5x, 32z name, Q metadata_match, Q metadata_write, I config,"
                         " I max_entries", properties=Many(TABLE_PROPERTY))
 MULTIPART_EXPERIMENTER = Layout("MultipartExperimenter", "I experimenter, I exp_type", data=Rest())
-
-MESSAGES: dict[Type, Layout] = {
-    Type.HELLO: HELLO, Type.ERROR: ERROR, Type.ECHO_REQUEST: ECHO, Type.ECHO_REPLY: ECHO,
-    Type.EXPERIMENTER: EXPERIMENTER, Type.FEATURES_REQUEST: EMPTY, Type.FEATURES_REPLY: FEATURES_REPLY,
-    Type.GET_CONFIG_REQUEST: EMPTY, Type.GET_CONFIG_REPLY: SWITCH_CONFIG, Type.SET_CONFIG: SWITCH_CONFIG,
-    Type.PACKET_IN: PACKET_IN, Type.FLOW_REMOVED: FLOW_REMOVED, Type.PORT_STATUS: PORT_STATUS,
-    Type.PACKET_OUT: PACKET_OUT, Type.FLOW_MOD: FLOW_MOD, Type.GROUP_MOD: GROUP_MOD, Type.PORT_MOD: PORT_MOD,
-    Type.TABLE_MOD: TABLE_MOD, Type.MULTIPART_REQUEST: MULTIPART, Type.MULTIPART_REPLY: MULTIPART,
-    Type.BARRIER_REQUEST: EMPTY, Type.BARRIER_REPLY: EMPTY, Type.QUEUE_GET_CONFIG_REQUEST: QUEUE_CONFIG_REQUEST,
-    Type.QUEUE_GET_CONFIG_REPLY: QUEUE_CONFIG_REPLY, Type.ROLE_REQUEST: ROLE, Type.ROLE_REPLY: ROLE,
-    Type.GET_ASYNC_REQUEST: EMPTY, Type.GET_ASYNC_REPLY: ASYNC, Type.SET_ASYNC: ASYNC, Type.METER_MOD: METER_MOD,
-}
-
-# Bodies of multipart requests, and of one entry of their replies.
-MULTIPART_REQUESTS: dict[Multipart, Layout] = {
-    Multipart.DESC: EMPTY, Multipart.FLOW: FLOW_REQUEST, Multipart.AGGREGATE: FLOW_REQUEST, Multipart.TABLE: EMPTY,
-    Multipart.PORT_STATS: PORT_REQUEST, Multipart.QUEUE: QUEUE_REQUEST, Multipart.GROUP: GROUP_REQUEST,
-    Multipart.GROUP_DESC: EMPTY, Multipart.GROUP_FEATURES: EMPTY, Multipart.METER: METER_REQUEST,
-    Multipart.METER_CONFIG: METER_REQUEST, Multipart.METER_FEATURES: EMPTY, Multipart.TABLE_FEATURES:
-    Layout("TableFeaturesRequest", tables=Many(TABLE_FEATURES)), Multipart.PORT_DESC: EMPTY,
-    Multipart.EXPERIMENTER: MULTIPART_EXPERIMENTER,
-}
-MULTIPART_ENTRIES: dict[Multipart, Layout] = {
-    Multipart.DESC: DESC, Multipart.FLOW: FLOW_STATS, Multipart.AGGREGATE: AGGREGATE_REPLY, Multipart.TABLE: TABLE_STATS,
-    Multipart.PORT_STATS: PORT_STATS, Multipart.QUEUE: QUEUE_STATS, Multipart.GROUP: GROUP_STATS,
-    Multipart.GROUP_DESC: GROUP_DESC, Multipart.GROUP_FEATURES: GROUP_FEATURES, Multipart.METER: METER_STATS,
-    Multipart.METER_CONFIG: METER_CONFIG, Multipart.METER_FEATURES: METER_FEATURES,
-    Multipart.TABLE_FEATURES: TABLE_FEATURES, Multipart.PORT_DESC: PORT, Multipart.EXPERIMENTER: MULTIPART_EXPERIMENTER,
-}

@@ -27,6 +27,10 @@ def _error(code: BadMatch, reason: str, field: str = "") -> OpenFlowError:
     return OpenFlowError(ErrorType.BAD_MATCH, code, reason, f"match.{field}" if field else "match")
 
 
+def bad_match_length(reason: str) -> OpenFlowError:
+    return _error(BadMatch.BAD_LEN, f"ofp_match {reason}")
+
+
 def field_named(name: str) -> Field:
     """The field, or InvalidError."""
     try:
@@ -90,13 +94,13 @@ def encode_match(fields: Match) -> bytes:
 def decode_match(data: bytes, offset: int = 0) -> tuple[dict[str, tuple[int, int | None]], int]:
     """The fields of the ofp_match at `offset`, and the bytes that it takes with its padding."""
     if len(data) - offset < 8:
-        raise _error(BadMatch.BAD_LEN, "ofp_match is cut off")
+        raise bad_match_length("is cut off")
     kind, length = _MATCH.unpack_from(data, offset)
     if kind != OFPMT_OXM:
         raise _error(BadMatch.BAD_TYPE, f"match type {kind} is not OXM")
     padded = length + 7 & ~7
     if length < 4 or padded > len(data) - offset:
-        raise _error(BadMatch.BAD_LEN, f"ofp_match claims {length} bytes")
+        raise bad_match_length(f"claims {length} bytes")
     end = offset + length
     at = offset + 4
     fields: dict[str, tuple[int, int | None]] = {}

@@ -1,0 +1,82 @@
+"""What the switch tells its controllers unasked, encoded once for each form in which somebody wants it."""
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
+
+from vswitch.openflow import convert
+from vswitch.openflow.codec import message_frame
+from vswitch.openflow.constants import Type
+from vswitch.openflow.experimenter import experimenter_frame
+from vswitch.openflow.port_messages import encode_port_status, speakable
+from vswitch.openflow.versions import NICIRA, OF10, OF14
+
+if TYPE_CHECKING:
+    from vswitch.datapath.records import PortRecord
+    from vswitch.openflow.session import Session
+
+_PACKET_IN_REASON_AT, _FLOW_REMOVED_REASON_AT = 6, 10
+NXT_FLOW_REMOVED, NXT_PACKET_IN, NXT_PACKET_IN2 = 14, 17, 30
+
+
+class Announcement:
+    """`kind` and `reason` are what controllers choose by (async_config.py); `form(session)` is what the encoding depends
+    on, `make(form)` encodes, or is None for who can't be told."""
+
+    def __init__(self, kind: str, reason: int, form: Callable[[Session], Hashable],
+                 make: Callable[[Hashable], bytes | None], controller_id: int | None = None):
+        self.kind = kind
+        self.reason = reason
+        self.controller_id = controller_id
+        self._form = form
+        self._make = make
+        self._made: dict[Hashable, bytes | None] = {}
+
+    def message(self, session: Session) -> bytes | None:
+        form = self._form(session)
+        if form not in self._made:
+            self._made[form] = self._make(form)
+        return self._made[form]
+
+
+def packet_in(body: bytes, controller_id: int | None = None) -> Announcement:
+    """Of a canonical packet_in; `controller_id` is whom an action of Nicira's names."""
+    def make(form: tuple[int, str]) -> bytes:
+        version, wanted = form
+        said = convert.packet_in(version, wanted, body)
+        if wanted == convert.STANDARD:
+            return message_frame(version, Type.PACKET_IN, 0, said)
+        return experimenter_frame(version, NICIRA, NXT_PACKET_IN if wanted == convert.NICIRA else NXT_PACKET_IN2, 0, said)
+
+    return Announcement("packet_in", body[_PACKET_IN_REASON_AT], lambda s: (s.version, s.packet_in_format), make, controller_id)
+
+
+def flow_removed(body: bytes) -> Announcement:
+    def make(form: tuple[int, bool]) -> bytes:
+        version, nicira = form
+        if nicira:
+            return experimenter_frame(version, NICIRA, NXT_FLOW_REMOVED, 0,
+                                      convert.flow_removed(version, body, convert.NICIRA))
+        return message_frame(version, Type.FLOW_REMOVED, 0, convert.flow_removed(version, body))
+
+    return Announcement("flow_removed", body[_FLOW_REMOVED_REASON_AT],
+                        lambda s: (s.version, s.nicira_flows and s.version == OF10), make)
+
+
+def port_status(record: PortRecord) -> Announcement:
+    def make(version: int) -> bytes | None:
+        if not speakable(version, record.port_no):
+            return None
+        return message_frame(version, Type.PORT_STATUS, 0, encode_port_status(version, record))
+
+    return Announcement("port_status", record.reason, lambda s: s.version, make)
+
+
+def table_status(reason: int, desc: bytes) -> Announcement:
+    """`desc` is the table's ofp_table_desc."""
+    def make(version: int) -> bytes | None:
+        if version < OF14:
+            return None
+        return message_frame(version, Type.TABLE_STATUS, 0, bytes((reason, 0, 0, 0, 0, 0, 0, 0)) + desc)
+
+    return Announcement("table_status", reason, lambda s: s.version, make)
