@@ -204,20 +204,49 @@ class Client:
                 outcome[first:last] = [result] * (last - first)
         return outcome
 
+    def write_batch(self, bridge: int, n: int, batch: bytes,
+                    answered: Callable[[dict[int, Exception]], None], *, bundled: bool = False) -> asyncio.Future:
+        """Sends `n` flow_mods, each behind 32 bits of its length, all of which fit into one message. `answered` is given the
+        errors of those that were refused, by index, at the moment the datapath's answer is read."""
+        return self.channel.request(lib.DP_BUNDLE_ADD if bundled else lib.DP_FLOW_MOD, bridge, _U32.pack(n) + batch,
+                                    on_reply=lambda body: answered(dict(_batch_errors(body))))
+
+    def open_bundle(self, bridge: int) -> asyncio.Future:
+        return self.channel.request(lib.DP_BUNDLE_OPEN, bridge)
+
+    def commit_bundle(self, bridge: int, committed: Callable[[], None]) -> asyncio.Future:
+        """`committed` is called at the moment the datapath's answer is read, when everything is in force."""
+        return self.channel.request(lib.DP_BUNDLE_COMMIT, bridge, on_reply=lambda _: committed())
+
+    def discard_bundle(self, bridge: int) -> asyncio.Future:
+        return self.channel.request(lib.DP_BUNDLE_DISCARD, bridge)
+
+    def watch_flows(self, bridge: int, on: bool) -> asyncio.Future:
+        """Whether the datapath tells how the bridge's rules change."""
+        return self.channel.request(lib.DP_FLOW_WATCH, bridge, _U32.pack(on))
+
+    def barrier_now(self, bridge: int, passed: Callable[[], None]) -> asyncio.Future:
+        return self.channel.request(lib.DP_BARRIER, bridge, on_reply=lambda _: passed())
+
     def dump_flows_now(self, bridge: int, request: bytes, on_part: Callable[[bytes], None],
                        on_reply: Callable[[bytes], None]) -> asyncio.Future:
         """A dump whose parts are handed over as they are read (see Channel.request)."""
         return self.channel.request(lib.DP_FLOW_DUMP, bridge, request, on_part=on_part, on_reply=on_reply)
 
-    async def dump_flows(self, bridge: int, request: bytes) -> AsyncIterator[list[bytes]]:
-        """ofp_flow_stats entries, in batches as they come."""
+    async def dump_flow_parts(self, bridge: int, request: bytes) -> AsyncIterator[bytes]:
+        """ofp_flow_stats entries, as the parts come: each is whole entries of 60,000 bytes at most."""
         parts: asyncio.Queue[bytes | None] = asyncio.Queue()
         last = self.channel.request(lib.DP_FLOW_DUMP, bridge, request, on_part=parts.put_nowait)
         last.add_done_callback(lambda _: parts.put_nowait(None))
         while (part := await parts.get()) is not None:
-            yield split_entries(part)
+            yield part
         if rest := await last:
-            yield split_entries(rest)
+            yield rest
+
+    async def dump_flows(self, bridge: int, request: bytes) -> AsyncIterator[list[bytes]]:
+        """ofp_flow_stats entries, in batches as they come."""
+        async for part in self.dump_flow_parts(bridge, request):
+            yield split_entries(part)
 
     async def aggregate_flows(self, bridge: int, request: bytes) -> bytes:
         return await self.channel.request(lib.DP_FLOW_AGGREGATE, bridge, request)
