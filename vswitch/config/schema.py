@@ -99,8 +99,8 @@ def target(parse: Callable[[str], object], form: str) -> Callable[[object], str]
     def check(value: object) -> str:
         try:
             parse(text(value))
-        except InvalidError as error:
-            raise ValueError(error.reason if " is not " in error.reason else f"{value!r} is not {form}") from None
+        except InvalidError:
+            raise ValueError(f"{value!r} is not {form}") from None
         return value
     return check
 

@@ -7,8 +7,8 @@ import re
 from dataclasses import replace
 
 from vswitch.errors import BusyError, ExistsError, InvalidError, NotFoundError, QuotaError
-from vswitch.model.objects import Bridge, Port, Tenant, Vtep
 from vswitch.model import targets
+from vswitch.model.objects import Bridge, Port, Tenant, Vtep
 from vswitch.model.store import State
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,63}")
@@ -123,11 +123,11 @@ def _bridge(state: State, new: Bridge) -> None:
     if len(set(new.protocols)) != len(new.protocols):
         raise InvalidError("names the same version twice", "bridge.protocols")
     _range(new.auxiliary, 0, MAX_AUXILIARY, "bridge.auxiliary")
-    for field, targets in (("bridge.controllers", new.controllers), ("bridge.listen", new.listen)):
-        if len(set(targets)) != len(targets):
+    for field, named in (("bridge.controllers", new.controllers), ("bridge.listen", new.listen)):
+        if len(set(named)) != len(named):
             raise InvalidError("names the same target twice", field)
-        if len(targets) > MAX_TARGETS:
-            raise InvalidError(f"{len(targets)} targets, a bridge has at most {MAX_TARGETS}", field)
+        if len(named) > MAX_TARGETS:
+            raise InvalidError(f"{len(named)} targets, a bridge has at most {MAX_TARGETS}", field)
     taken = {t: b.name for b in state.bridges.values() if b.name != new.name for t in b.listen}
     for target in new.listen:
         if target in taken:
