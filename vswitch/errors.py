@@ -41,3 +41,12 @@ class OpenFlowError(VswitchError):
         super().__init__(reason or f"OFPT_ERROR type {of_type} code {of_code}", field)
         self.of_type = of_type
         self.of_code = of_code
+
+
+class BundleRefused(VswitchError):
+    """A bundle of which nothing was carried out, because of one of its items."""
+
+    def __init__(self, index: int, error: Exception):
+        super().__init__(f"item {index}: {error}")
+        self.index = index
+        self.error = error

@@ -26,14 +26,15 @@ def listening(port: int) -> socket.socket:
 
 
 class Controller:
-    def __init__(self, sock: socket.socket, *, hello: bool = True):
+    def __init__(self, sock: socket.socket, *, hello: bool = True, version: int = 4):
         self.sock = sock
+        self.version = version
         self.buffer = bytearray()
         self.frames: list[Frame] = []
         self.xids = itertools.count(100)
         sock.settimeout(10)
         if hello:
-            sock.sendall(encode_hello(1))
+            sock.sendall(encode_hello(1, (version,)))
             assert self.next().type == Type.HELLO
 
     @classmethod
@@ -46,6 +47,12 @@ class Controller:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
 
+    def answer(self, xid: int) -> Frame:
+        """The next message with this xid."""
+        while (got := self.next()).xid != xid:
+            pass
+        return got
+
     def next(self, timeout: float = 10) -> Frame:
         self.sock.settimeout(timeout)
         while not self.frames:
@@ -57,9 +64,9 @@ class Controller:
         return self.frames.pop(0)
 
     def wait(self, type_: Type, timeout: float = 10):
-        while (message := self.next(timeout)).type != type_:
+        while (message := self.next(timeout)).kind != type_:
             pass
-        return decode(message.type, message.body)
+        return decode(message.kind, message.body, message.version)
 
     def quiet(self, seconds: float = 0.3) -> bool:
         try:
@@ -70,21 +77,21 @@ class Controller:
 
     def send(self, type_: Type, message=None) -> int:
         xid = next(self.xids)
-        self.sock.sendall(encode(type_, xid, message))
+        self.sock.sendall(encode(type_, xid, message, self.version))
         return xid
 
     def send_raw(self, type_: int, body: bytes = b"", **how) -> int:
         xid = next(self.xids)
-        self.sock.sendall(frame(type_, xid, body, **how))
+        self.sock.sendall(frame(type_, xid, body, **{"version": self.version, **how}))
         return xid
 
     def ask(self, type_: Type, message=None, answer: Type | None = None):
         xid = self.send(type_, message)
         while (got := self.next()).xid != xid:
             pass
-        decoded = decode(got.type, got.body)
+        decoded = decode(got.kind, got.body, got.version)
         if answer is not None:
-            assert got.type == answer, decoded
+            assert got.kind == answer, decoded
         return decoded
 
     def barrier(self) -> None:
@@ -96,8 +103,8 @@ class Controller:
         while (got := self.next()).xid != xid:
             pass
         assert got.type == Type.ERROR, got
-        error = decode(got.type, got.body)
-        sent = frame(type_, xid, body, **how)
+        error = decode(got.kind, got.body, got.version)
+        sent = frame(type_, xid, body, **{"version": self.version, **how})
         assert error.data[:64] == sent[:64] and sent.startswith(error.data)
         return error.type, error.code
 

@@ -124,7 +124,7 @@ def test_a_controller_that_does_not_read_holds_up_nobody(daemon, controller, por
     (Type.MULTIPART_REQUEST, bytes(7), (1, 6)), (Type.MULTIPART_REQUEST, struct.pack("!HH4xI", 0, 0, 0), (1, 6)),
     (Type.MULTIPART_REQUEST, struct.pack("!HH4x", 1, 0), (1, 6)), (Type.ECHO_REQUEST + 97, b"", (1, 1)),
     (Type.FEATURES_REPLY, bytes(24), (1, 1)), (Type.MULTIPART_REQUEST, struct.pack("!HH4x", 77, 0), (1, 2)),
-    (Type.MULTIPART_REQUEST, struct.pack("!HH4x", 0, 1), (1, 13)), (Type.EXPERIMENTER, bytes(8), (1, 3)),
+    (Type.EXPERIMENTER, bytes(8), (1, 3)),
     (Type.MULTIPART_REQUEST, struct.pack("!HH4xII", 0xffff, 0, 1, 1), (1, 3)),
     (Type.MULTIPART_REQUEST, struct.pack("!HH4xI4x", 4, 0, 99), (1, 11)),
     (Type.MULTIPART_REQUEST, struct.pack("!HH4xII", 5, 0, 99, 0xffffffff), (9, 0)),
@@ -154,9 +154,13 @@ def test_another_version_after_hello(controller):
     assert controller.refused(Type.ECHO_REQUEST, b"", version=1) == (1, 0)
 
 
+def bitmap(*versions, header=6) -> bytes:
+    return bytes((header,)) + bytes.fromhex("00001000000001" "00010008") + sum(1 << v for v in versions).to_bytes(4, "big")
+
+
 @pytest.mark.parametrize("hello", [
-    bytes.fromhex("0100000800000001"), bytes.fromhex("0600001000000001" "0001000800000062"),
-    bytes.fromhex("0402000800000001")])
+    bytes.fromhex("0000000800000001"), bitmap(0, 7, 9),
+    bytes.fromhex("0402000800000001")], ids=["version 0", "bitmap without ours", "no hello"])
 def test_hello_refused(daemon, port, hello):
     controller = Controller.to(port, hello=False)
     controller.sock.sendall(hello)
@@ -166,11 +170,12 @@ def test_hello_refused(daemon, port, hello):
         controller.next()
 
 
-@pytest.mark.parametrize("hello", [
-    bytes.fromhex("0400000800000001"), bytes.fromhex("0600000800000001"),
-    bytes.fromhex("0600001000000001" "0001000800000072"), encode_hello(3)])
-def test_hello_agreed(daemon, port, hello):
-    controller = Controller.to(port, hello=False)
+@pytest.mark.parametrize("hello, version", [
+    (bytes.fromhex("0100000800000001"), 1), (bytes.fromhex("0400000800000001"), 4), (bytes.fromhex("0600000800000001"), 6),
+    (bytes.fromhex("0900000800000001"), 6), (bitmap(1, 4, 5, header=5), 5), (bitmap(1, 3, header=3), 3),
+    (bitmap(2, 7, header=7), 2), (encode_hello(3), 4)])
+def test_hello_agreed(daemon, port, hello, version):
+    controller = Controller.to(port, hello=False, version=version)
     controller.sock.sendall(hello)
     assert controller.next().type == Type.HELLO
     controller.barrier()

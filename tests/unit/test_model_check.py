@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from vswitch.errors import BusyError, ExistsError, InvalidError, NotFoundError, QuotaError
-from vswitch.model import check
+from vswitch.model import check, targets
 from vswitch.model.objects import Bridge, Port, Tenant, Vtep
+from vswitch.model.targets import Target
 from vswitch.model.store import State, Store
 
 
@@ -118,16 +119,41 @@ def test_own_fields_are_no_conflict():
     assert check.changed_tenant(s, Tenant("red", cpu_min=1.0), 1).id == 1
 
 
-@pytest.mark.parametrize("text, host_port", [("tcp:h", ("h", 6653)), ("tcp:10.0.0.1:6633", ("10.0.0.1", 6633)),
-                                             ("tcp:[fe80::1]:7", ("fe80::1", 7)), ("tcp:[::1]", ("::1", 6653))])
-def test_controllers(text, host_port):
-    assert check.split_controller(text) == host_port
+@pytest.mark.parametrize("text, target", [
+    ("tcp:h", Target("h", 6653)), ("tcp:10.0.0.1:6633", Target("10.0.0.1", 6633)), ("tcp:[fe80::1]:7", Target("fe80::1", 7)),
+    ("tcp:[::1]", Target("::1", 6653)), ("ssl:h:7", Target("h", 7, tls=True)), ("ssl:[::1]", Target("::1", 6653, tls=True)),
+    ("unix:/run/x", Target(path="/run/x"))])
+def test_controllers(text, target):
+    assert targets.controller(text) == target
 
 
-@pytest.mark.parametrize("text, address_port", [("ptcp:", ("", 6653)), ("ptcp:7", ("", 7)), ("ptcp:7:127.0.0.1", ("127.0.0.1", 7)),
-                                                ("ptcp:7:[::1]", ("::1", 7))])
-def test_listeners(text, address_port):
-    assert check.split_listen(text) == address_port
+@pytest.mark.parametrize("text, target", [
+    ("ptcp:", Target("", 6653)), ("ptcp:7", Target("", 7)), ("ptcp:7:127.0.0.1", Target("127.0.0.1", 7)),
+    ("ptcp:7:[::1]", Target("::1", 7)), ("pssl:7", Target("", 7, tls=True)), ("punix:/run/x", Target(path="/run/x"))])
+def test_listeners(text, target):
+    assert targets.listener(text) == target
+
+
+TLS = {"tls_certificate": "/c.pem", "tls_key": "/k.pem", "tls_ca": "/ca.pem"}
+
+
+@pytest.mark.parametrize("change, field", [
+    ({"controllers": ("ssl:h",)}, "bridge.tls_certificate"), ({"listen": ("pssl:",)}, "bridge.tls_certificate"),
+    ({"controllers": ("ssl:h",), **TLS, "tls_ca": ""}, "bridge.tls_ca"), ({"tls_key": "k.pem"}, "bridge.tls_key"),
+    ({"controllers": ("unix:x",)}, "bridge.controllers"), ({"listen": ("punix:",)}, "bridge.listen"),
+    ({"protocols": ("1.6",)}, "bridge.protocols"), ({"protocols": ("1.3", "1.3")}, "bridge.protocols"),
+    ({"auxiliary": 17}, "bridge.auxiliary")])
+def test_openflow_settings_refused(change, field):
+    s = state()
+    with pytest.raises(InvalidError) as e:
+        check.changed_bridge(s, replace(s.bridges["r1"], **change))
+    assert e.value.field == field
+
+
+def test_tls_with_its_files():
+    s = state()
+    changed = replace(s.bridges["r1"], controllers=("ssl:h",), listen=("pssl:",), **TLS)
+    assert check.changed_bridge(s, changed).tls_ca == "/ca.pem"
 
 
 def test_store(tmp_path):

@@ -9,7 +9,7 @@ from vswitch.openflow.actions import ApplyActions, GotoTable, Meter, Output, Set
 from vswitch.openflow.codec import (MultipartWriter, decode, decode_multipart_entries, decode_multipart_request, encode,
                                     encode_error, frame, take_frames)
 from vswitch.openflow.constants import ErrorType, Multipart, Type
-from vswitch.openflow.table_features import table_features
+from vswitch.openflow.table_features import Tables
 
 MATCH = {"in_port": (3, None), "eth_type": (0x800, None), "ipv4_dst": (0x0a000000, 0xff000000)}
 INSTRUCTIONS = [Meter(4), ApplyActions((SetField("eth_dst", 5), Output(2, 128))), GotoTable(7)]
@@ -118,7 +118,7 @@ def test_os_ken_reads_multipart_replies(kind, entry):
 
 
 def test_os_ken_reads_table_features():
-    (first, *_) = table_features()
+    (first, *_) = Tables().entries(4)
     writer = MultipartWriter(Multipart.TABLE_FEATURES, 5)
     list(writer.add([first]))
     (parsed,) = by_os_ken(writer.last()).body

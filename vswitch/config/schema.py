@@ -6,6 +6,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vswitch.errors import InvalidError
+from vswitch.model import targets
+from vswitch.model.check import MAX_AUXILIARY, PROTOCOLS
+
 
 @dataclass(frozen=True)
 class Key:
@@ -17,8 +21,6 @@ class Key:
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
-TARGET = re.compile(r"tcp:(\[[0-9A-Fa-f:.%\w]+\]|[^:\[\]]+)(:(\d{1,5}))?")
-LISTEN = re.compile(r"ptcp:(\d{1,5})?(:(\[[0-9A-Fa-f:.%\w]+\]|[^:\[\]]+))?")
 
 
 def name(value: object) -> str:
@@ -93,14 +95,28 @@ def ifname(value: object) -> str:
     return value
 
 
-def target(pattern: re.Pattern, form: str) -> Callable[[object], str]:
+def target(parse: Callable[[str], object], form: str) -> Callable[[object], str]:
     def check(value: object) -> str:
-        found = pattern.fullmatch(value) if isinstance(value, str) else None
-        ports = [part for part in found.groups() if part and part.isdecimal()] if found else []
-        if not found or any(int(port) > 65535 for port in ports):
-            raise ValueError(f"{value!r} is not {form}")
+        try:
+            parse(text(value))
+        except InvalidError:
+            raise ValueError(f"{value!r} is not {form}") from None
         return value
     return check
+
+
+def path(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError(f"{value!r} is not the path of a file from the root")
+    return value
+
+
+def protocol(value: object) -> str:
+    """An OpenFlow version; YAML reads 1.3 as a number."""
+    word = str(value)
+    if word not in PROTOCOLS:
+        raise ValueError(f"{value!r} is none of {', '.join(PROTOCOLS)}")
+    return word
 
 
 def port_number(value: object) -> int:
@@ -130,10 +146,15 @@ BRIDGE = {
     "fail_mode": Key(one_of("standalone", "secure")),
     "mac_ageing": Key(integer(1, 86400)),
     "mac_max": Key(integer(1, 1 << 20)),
+    "auxiliary": Key(integer(0, MAX_AUXILIARY)),
+    "tls_certificate": Key(path),
+    "tls_key": Key(path),
+    "tls_ca": Key(path),
 }
 BRIDGE_LISTS = {
-    "controllers": target(TARGET, "tcp:host[:port]"),
-    "listen": target(LISTEN, "ptcp:[port][:host]"),
+    "controllers": target(targets.controller, targets.ACTIVE_FORM),
+    "listen": target(targets.listener, targets.PASSIVE_FORM),
+    "protocols": protocol,
 }
 
 PORT = {

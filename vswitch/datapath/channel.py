@@ -72,6 +72,11 @@ class Channel:
     def closed(self) -> bool:
         return bool(self._closed)
 
+    @property
+    def last_xid(self) -> int:
+        """Of the request that was sent last; events name the request that they stem from by it."""
+        return self._xid
+
     def request(self, type_: int, object_: int = 0, body: bytes = b"", *,
                 on_part: Callable[[bytes], None] | None = None,
                 on_reply: Callable[[bytes], None] | None = None) -> asyncio.Future:

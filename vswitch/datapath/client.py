@@ -6,12 +6,13 @@ import contextlib
 import mmap
 import os
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from vswitch._datapath import lib
 from vswitch.datapath.channel import BODY_MAX, Channel
-from vswitch.datapath.records import (BridgeRecord, CacheStats, ErrorRecord, Hello, HelloReply, Mac, PortMod, PortRecord,
-                                      PortRef, R, Remotes, TenantRecord, Trace, VtepRecord, pack, size, unpack, unpack_all)
+from vswitch.datapath.records import (BridgeRecord, CacheStats, ErrorRecord, FlowWatch, Hello, HelloReply, Mac, PortMod, PortRecord,
+                                      PortRef, R, Remotes, TableRecord, TenantRecord, Trace, VtepRecord, pack, size, unpack,
+                                      unpack_all)
 from vswitch.datapath.refusals import refusal
 from vswitch.errors import OpenFlowError, UnavailableError
 
@@ -20,8 +21,8 @@ _REPLY = struct.Struct("=II")
 _BATCH_MAX = 256            # items a batch: the datapath names at most so many that it refused
 _BUFFER_ERRORS = {(1, 7), (1, 8)}   # OFPBRC_BUFFER_EMPTY, _UNKNOWN: the rule is in force, its packet was not to be had
 ALL_PORTS = 0xffffffff
-EVENT_PACKET_IN, EVENT_FLOW_REMOVED, EVENT_PORT_STATUS = (lib.DP_EV_PACKET_IN, lib.DP_EV_FLOW_REMOVED,
-                                                          lib.DP_EV_PORT_STATUS)
+EVENT_PACKET_IN, EVENT_FLOW_REMOVED, EVENT_PORT_STATUS, EVENT_FLOW_UPDATE, EVENT_TABLE_STATUS = (
+    lib.DP_EV_PACKET_IN, lib.DP_EV_FLOW_REMOVED, lib.DP_EV_PORT_STATUS, lib.DP_EV_FLOW_UPDATE, lib.DP_EV_TABLE_STATUS)
 
 
 def _batches(bodies: Sequence[bytes], room: int) -> list[tuple[int, int]]:
@@ -183,9 +184,17 @@ class Client:
 
     # -- rules
     async def write_flows(self, bridge: int, bodies: Sequence[bytes],
-                          applied: Callable[[list[bytes]], None] | None = None) -> list[Exception | None]:
+                          applied: Callable[[list[bytes]], None] | None = None,
+                          sent: Callable[[int, int, int], None] | None = None) -> list[Exception | None]:
         """Carries out flow_mod bodies in order, in as few messages as they fit into; all are sent before the first answer is
-        waited for. `applied` is given the bodies that were carried out, at the moment the datapath's answer is read."""
+        waited for. `applied` is given the bodies that were carried out, at the moment the datapath's answer is read;
+        `sent(xid, first, past the last)` is told which request of the channel carries which bodies."""
+        return await self._send(lib.DP_FLOW_MOD, bridge, bodies, applied, sent)
+
+    def _send(self, type_: int, bridge: int, bodies: Sequence[bytes],
+              applied: Callable[[list[bytes]], None] | None = None,
+              sent: Callable[[int, int, int], None] | None = None) -> Awaitable[list[Exception | None]]:
+        """Everything is sent when it returns; what is awaited are the answers."""
         outcome: list[Exception | None] = [None] * len(bodies)
 
         def answered(first: int, last: int, body: bytes) -> None:
@@ -195,38 +204,57 @@ class Client:
             if applied is not None:
                 applied([bodies[i] for i in range(first, last) if i - first not in errors or _in_force(errors[i - first])])
 
-        runs = _batches(bodies, BODY_MAX)
-        requests = [self.channel.request(lib.DP_FLOW_MOD, bridge, _pack_batch(bodies[first:last]),
-                                         on_reply=lambda body, f=first, e=last: answered(f, e, body))
-                    for first, last in runs]
-        for (first, last), result in zip(runs, await asyncio.gather(*requests, return_exceptions=True)):
-            if isinstance(result, Exception):
-                outcome[first:last] = [result] * (last - first)
+        runs, requests = _batches(bodies, BODY_MAX), []
+        for first, last in runs:
+            requests.append(self.channel.request(type_, bridge, _pack_batch(bodies[first:last]),
+                                                 on_reply=lambda body, f=first, e=last: answered(f, e, body)))
+            if sent is not None:
+                sent(self.channel.last_xid, first, last)
+
+        async def answers() -> list[Exception | None]:
+            for (first, last), result in zip(runs, await asyncio.gather(*requests, return_exceptions=True)):
+                if isinstance(result, Exception):
+                    outcome[first:last] = [result] * (last - first)
+            return outcome
+
+        return answers()
+
+    async def write_bundle(self, bridge: int, bodies: Sequence[bytes], applied: Callable[[list[bytes]], None],
+                           sent: Callable[[int, int, int], None] | None = None) -> list[Exception | None]:
+        """flow_mod bodies that come into force at one moment, or none of them: one entry a body, the error of the first that
+        was refused. All of it is sent at once, so that no other change of the bridge's rules comes between."""
+        opened = self.channel.request(lib.DP_BUNDLE_OPEN, bridge)
+        added = self._send(lib.DP_BUNDLE_ADD, bridge, bodies)
+        committed = self.channel.request(lib.DP_BUNDLE_COMMIT, bridge, on_reply=lambda _: applied(list(bodies)))
+        if sent is not None:
+            sent(self.channel.last_xid, len(bodies) - 1, len(bodies))
+        begun, outcome, ended = await asyncio.gather(opened, added, committed, return_exceptions=True)
+        for failed in (begun, outcome):
+            if isinstance(failed, BaseException):
+                raise failed
+        if isinstance(ended, BaseException) and all(error is None for error in outcome):
+            raise ended
         return outcome
 
-    def write_batch(self, bridge: int, n: int, batch: bytes,
-                    answered: Callable[[dict[int, Exception]], None], *, bundled: bool = False) -> asyncio.Future:
+    def write_batch(self, bridge: int, n: int, batch: bytes, answered: Callable[[dict[int, Exception]], None]) -> asyncio.Future:
         """Sends `n` flow_mods, each behind 32 bits of its length, all of which fit into one message. `answered` is given the
         errors of those that were refused, by index, at the moment the datapath's answer is read."""
-        return self.channel.request(lib.DP_BUNDLE_ADD if bundled else lib.DP_FLOW_MOD, bridge, _U32.pack(n) + batch,
+        return self.channel.request(lib.DP_FLOW_MOD, bridge, _U32.pack(n) + batch,
                                     on_reply=lambda body: answered(dict(_batch_errors(body))))
-
-    def open_bundle(self, bridge: int) -> asyncio.Future:
-        return self.channel.request(lib.DP_BUNDLE_OPEN, bridge)
-
-    def commit_bundle(self, bridge: int, committed: Callable[[], None]) -> asyncio.Future:
-        """`committed` is called at the moment the datapath's answer is read, when everything is in force."""
-        return self.channel.request(lib.DP_BUNDLE_COMMIT, bridge, on_reply=lambda _: committed())
-
-    def discard_bundle(self, bridge: int) -> asyncio.Future:
-        return self.channel.request(lib.DP_BUNDLE_DISCARD, bridge)
-
-    def watch_flows(self, bridge: int, on: bool) -> asyncio.Future:
-        """Whether the datapath tells how the bridge's rules change."""
-        return self.channel.request(lib.DP_FLOW_WATCH, bridge, _U32.pack(on))
 
     def barrier_now(self, bridge: int, passed: Callable[[], None]) -> asyncio.Future:
         return self.channel.request(lib.DP_BARRIER, bridge, on_reply=lambda _: passed())
+
+    async def watch_flows(self, bridge: int, on: bool) -> None:
+        """Whether the datapath tells how the bridge's rules change (DP_EV_FLOW_UPDATE)."""
+        await self.channel.request(lib.DP_FLOW_WATCH, bridge, pack(FlowWatch(int(on))))
+
+    async def set_table(self, bridge: int, table: TableRecord) -> None:
+        await self.channel.request(lib.DP_TABLE_MOD, bridge, pack(table))
+
+    async def tables(self, bridge: int) -> list[TableRecord]:
+        """Those that are configured or in use."""
+        return await self._list(TableRecord, lib.DP_TABLE_DESC, bridge)
 
     def dump_flows_now(self, bridge: int, request: bytes, on_part: Callable[[bytes], None],
                        on_reply: Callable[[bytes], None]) -> asyncio.Future:

@@ -17,6 +17,7 @@ PORT_KINDS = {"tap": lib.DP_PORT_TAP, "netdev": lib.DP_PORT_NETDEV, "vxlan": lib
               "patch": lib.DP_PORT_PATCH, "dummy": lib.DP_PORT_DUMMY}
 MISS_DROP, MISS_NORMAL = lib.DP_MISS_DROP, lib.DP_MISS_NORMAL
 MAX_TENANTS, MAX_BRIDGES, MAX_REMOTES = lib.DP_MAX_TENANTS, lib.DP_MAX_BRIDGES, lib.DP_MAX_REMOTES
+UPDATE_ADDED, UPDATE_REMOVED, UPDATE_MODIFIED = lib.DP_UPDATE_ADDED, lib.DP_UPDATE_REMOVED, lib.DP_UPDATE_MODIFIED
 NO_ADDRESS = bytes(16)
 
 
@@ -128,6 +129,33 @@ class PacketInHead(Record):
     struct = "struct dp_packet_in"
     controller_id: int
     userdata_len: int
+
+
+@dataclass(frozen=True)
+class TableRecord(Record):
+    struct = "struct dp_table"
+    table_id: int
+    vacancy_down: int = 0
+    vacancy_up: int = 0
+    vacancy: int = 0
+    config: int = 0
+    max_entries: int = 0
+    reason: int = 0
+
+
+@dataclass(frozen=True)
+class FlowWatch(Record):
+    struct = "struct dp_flow_watch"
+    on: int
+
+
+@dataclass(frozen=True)
+class FlowUpdate(Record):
+    struct = "struct dp_flow_update"
+    what: int
+    reason: int
+    xid: int
+    item: int
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ import re
 from dataclasses import replace
 
 from vswitch.errors import BusyError, ExistsError, InvalidError, NotFoundError, QuotaError
+from vswitch.model import targets
 from vswitch.model.objects import Bridge, Port, Tenant, Vtep
 from vswitch.model.store import State
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
-OFP_PORT = 6653             # IANA's port for OpenFlow
 OFPP_MAX, OFPP_LOCAL = 0xffffff00, 0xfffffffe
 PORT_CONFIG_BITS = 0x65     # OFPPC_PORT_DOWN, NO_RECV, NO_FWD, NO_PACKET_IN (OpenFlow 1.3.5, 7.2.1)
 KINDS = ("tap", "netdev", "vxlan", "patch", "dummy")
+PROTOCOLS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5")
+MAX_AUXILIARY = 16          # connections to a controller besides the main one
 MAX_TENANT_ID, MAX_BRIDGE_ID, MAX_REMOTES, MAX_TARGETS = 4095, 16383, 1024, 16
 DEVICE_NAME_MAX = 15
 
@@ -29,32 +30,6 @@ def _name(value: str, field: str) -> None:
 def _range(value: object, low: int | float, high: int | float, field: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, type(low))) or not low <= value <= high:
         raise InvalidError(f"must be between {low} and {high}, not {value}", field)
-
-
-def split_controller(target: str, field: str = "bridge.controllers") -> tuple[str, int]:
-    """Host and port of "tcp:host[:port]"; an IPv6 host stands in brackets."""
-    match = re.fullmatch(r"tcp:(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]]+))(?::(\d+))?", target)
-    if not match:
-        raise InvalidError(f"{target!r} is not tcp:HOST[:PORT]", field)
-    host, port = match[1] or match[2], int(match[3] or OFP_PORT)
-    if match[1]:
-        _address(match[1], field)
-    elif not _HOST.fullmatch(host):
-        raise InvalidError(f"{host!r} is not a host name or address", field)
-    _range(port, 1, 65535, field)
-    return host, port
-
-
-def split_listen(target: str, field: str = "bridge.listen") -> tuple[str, int]:
-    """Address ("" = all) and port of "ptcp:[port][:address]"."""
-    match = re.fullmatch(r"ptcp:(\d*)(?::(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)))?", target)
-    if not match:
-        raise InvalidError(f"{target!r} is not ptcp:[PORT][:ADDRESS]", field)
-    address, port = match[2] or match[3] or "", int(match[1] or OFP_PORT)
-    if address:
-        _address(address, field)
-    _range(port, 1, 65535, field)
-    return address, port
 
 
 def _address(text: str, field: str, version: int = 0) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -134,15 +109,25 @@ def _bridge(state: State, new: Bridge) -> None:
         raise InvalidError(f"must be standalone or secure, not {new.fail_mode!r}", "bridge.fail_mode")
     _range(new.mac_ageing, 1, 86_400, "bridge.mac_ageing")
     _range(new.mac_max, 1, 2**20, "bridge.mac_max")
-    for target in new.controllers:
-        split_controller(target)
-    for target in new.listen:
-        split_listen(target)
-    for field, targets in (("bridge.controllers", new.controllers), ("bridge.listen", new.listen)):
-        if len(set(targets)) != len(targets):
+    secured = [text for text in new.controllers if targets.controller(text).tls]
+    secured += [text for text in new.listen if targets.listener(text).tls]
+    for key in ("tls_certificate", "tls_key", "tls_ca"):
+        value = getattr(new, key)
+        if value and not value.startswith("/"):
+            raise InvalidError(f"{value!r} is not the path of a file from the root", f"bridge.{key}")
+        if secured and not value:
+            raise InvalidError(f"{secured[0]} needs it", f"bridge.{key}")
+    for word in new.protocols:
+        if word not in PROTOCOLS:
+            raise InvalidError(f"{word!r} is none of {', '.join(PROTOCOLS)}", "bridge.protocols")
+    if len(set(new.protocols)) != len(new.protocols):
+        raise InvalidError("names the same version twice", "bridge.protocols")
+    _range(new.auxiliary, 0, MAX_AUXILIARY, "bridge.auxiliary")
+    for field, named in (("bridge.controllers", new.controllers), ("bridge.listen", new.listen)):
+        if len(set(named)) != len(named):
             raise InvalidError("names the same target twice", field)
-        if len(targets) > MAX_TARGETS:
-            raise InvalidError(f"{len(targets)} targets, a bridge has at most {MAX_TARGETS}", field)
+        if len(named) > MAX_TARGETS:
+            raise InvalidError(f"{len(named)} targets, a bridge has at most {MAX_TARGETS}", field)
     taken = {t: b.name for b in state.bridges.values() if b.name != new.name for t in b.listen}
     for target in new.listen:
         if target in taken:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 
-_FLOW_MOD = struct.Struct("!QQBBHHHIIIH2x")     # cookie ... flags; match and instructions follow
-_STATS = struct.Struct("!HBx8xHHHH4xQ16x")      # length, table, priority, idle, hard, flags, cookie; match follows
+_FLOW_MOD = struct.Struct("!QQBBHHHIIIHH")      # cookie ... flags, importance; match and instructions follow
+_STATS = struct.Struct("!HBx8xHHHHH2xQ16x")     # length, table, priority, idle, hard, flags, importance, cookie; match follows
 _REMOVED = struct.Struct("!QHBB8xHH16x")        # cookie, priority, reason, table, idle, hard; match follows
 _NO_BUFFER = 0xffffffff
 _ANY = 0xffffffff
-_ADD, _DELETE_STRICT = 0, 4
+_NO_MATCH = b"\0\1\0\4\0\0\0\0"
+_ADD, _DELETE, _DELETE_STRICT = 0, 3, 4
 _CHECK_OVERLAP = 2
 _BUFFER_AT, _FLAGS_AT = 24, 36
 REASON_DELETE = 2
@@ -25,9 +26,9 @@ def replayable(body: bytes) -> bytes:
 
 def add_from_stats(entry: bytes) -> bytes:
     """The flow_mod that adds the rule an ofp_flow_stats tells of."""
-    _, table, priority, idle, hard, flags, cookie = _STATS.unpack_from(entry)
+    _, table, priority, idle, hard, flags, importance, cookie = _STATS.unpack_from(entry)
     return _FLOW_MOD.pack(cookie, 0, table, _ADD, idle, hard, priority, _NO_BUFFER, _ANY, _ANY,
-                          flags & ~_CHECK_OVERLAP) + entry[_STATS.size:]
+                          flags & ~_CHECK_OVERLAP, importance) + entry[_STATS.size:]
 
 
 def delete_from_removed(body: bytes) -> bytes | None:
@@ -36,4 +37,9 @@ def delete_from_removed(body: bytes) -> bytes | None:
     if reason == REASON_DELETE:
         return None
     return _FLOW_MOD.pack(cookie, 0xffffffffffffffff, table, _DELETE_STRICT, 0, 0, priority, _NO_BUFFER, _ANY, _ANY,
-                          0) + body[_REMOVED.size:]
+                          0, 0) + body[_REMOVED.size:]
+
+
+def delete_all(table: int) -> bytes:
+    """The flow_mod that deletes all rules of a table."""
+    return _FLOW_MOD.pack(0, 0, table, _DELETE, 0, 0, 0, _NO_BUFFER, _ANY, _ANY, 0, 0) + _NO_MATCH

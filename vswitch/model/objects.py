@@ -21,8 +21,13 @@ class Bridge:
     tenant: str
     dpid: int = 0               # 64 bits; 0 = the switch picks one; unique
     fail_mode: str = "standalone"          # "standalone" | "secure"
-    controllers: tuple[str, ...] = ()      # "tcp:host[:6653]"
-    listen: tuple[str, ...] = ()           # "ptcp:[port][:host]"
+    controllers: tuple[str, ...] = ()      # "tcp:host[:6653]", "ssl:...", "unix:path"
+    listen: tuple[str, ...] = ()           # "ptcp:[port][:host]", "pssl:...", "punix:path"
+    protocols: tuple[str, ...] = ()        # OpenFlow versions that are spoken: "1.0", ..., "1.5"; () = all
+    auxiliary: int = 0          # auxiliary connections to each controller
+    tls_certificate: str = ""   # paths of PEM files, for ssl: and pssl:
+    tls_key: str = ""
+    tls_ca: str = ""
     mac_ageing: int = 300       # seconds, 1..86400
     mac_max: int = 8192         # learned addresses
     id: int = 0                 # given by the switch
@@ -128,3 +133,14 @@ class ControllerStatus:
     version: int                # OpenFlow wire version, 0 when not connected
     role: str
     last_error: str
+    auxiliary: int = 0          # open auxiliary connections
+
+
+@dataclass(frozen=True)
+class RuleUpdate:
+    """A rule that came, went or changed."""
+    what: int                   # enum dp_update, as OpenFlow 1.4's ofp_flow_update_event
+    reason: int                 # OFPRR_*, of one that went
+    entry: bytes                # its OF flow_stats
+    origin: object = None       # who asked for it, as given to Switch.write_flows; None = nobody: a timeout
+    xid: int = 0                # of that request

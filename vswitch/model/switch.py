@@ -11,20 +11,26 @@ import contextlib
 import functools
 import logging
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from vswitch.datapath.client import EVENT_FLOW_REMOVED, EVENT_PACKET_IN, EVENT_PORT_STATUS, Client
+from vswitch.datapath.client import (EVENT_FLOW_REMOVED, EVENT_FLOW_UPDATE, EVENT_PACKET_IN, EVENT_PORT_STATUS,
+                                     EVENT_TABLE_STATUS, Client)
 from vswitch.datapath.launcher import Launcher
-from vswitch.datapath.records import FlowRemoved, PacketInHead, PortMod, PortRecord, address_bytes, size, unpack
+from vswitch.datapath.records import (FlowRemoved, FlowUpdate, PacketInHead, PortMod, PortRecord, TableRecord,
+                                      address_bytes, size, unpack)
 from vswitch.datapath.supervisor import Supervisor
 from vswitch.datapath.usage import Counters
 from vswitch.errors import InvalidError, NotFoundError, UnavailableError, VswitchError
 from vswitch.model import check
+from vswitch.model.bundle import commit_bundle
+from vswitch.model.flow_bodies import delete_all
 from vswitch.model.journal import ALL_FLOWS
-from vswitch.model.objects import (Bridge, ControllerStatus, Event, MacEntry, Port, PortStatus, Tenant, Usage, Vtep)
+from vswitch.model.objects import (Bridge, ControllerStatus, Event, MacEntry, Port, PortStatus, RuleUpdate, Tenant, Usage,
+                                   Vtep)
+from vswitch.model.origins import Origins
 from vswitch.model.reconcile import Runs, create_port, reconcile, standalone_alone
 from vswitch.model.store import State, Store
 from vswitch.model.watch import Watchers
@@ -55,6 +61,8 @@ class OpenFlowSide(Protocol):
     def packet_in(self, bridge: str, body: bytes, *, controller_id: int = 0, userdata: bytes = b"") -> None: ...
     def flow_removed(self, bridge: str, body: bytes) -> None: ...
     def port_status(self, bridge: str, port: PortRecord) -> None: ...
+    def table_status(self, bridge: str, table: TableRecord) -> None: ...
+    def rule_changed(self, bridge: str, update: RuleUpdate) -> None: ...
     def bridges_changed(self) -> None: ...
     def controllers(self) -> list[ControllerStatus]: ...
 
@@ -78,6 +86,8 @@ class Switch:
         self._tasks: set[asyncio.Task] = set()
         self._changes: set[asyncio.Task] = set()
         self._openflow: OpenFlowSide | None = None
+        self._origins = Origins()
+        self._watched: set[str] = set()     # bridges whose rules' changes somebody wants to know
 
     # -- life
     async def start(self, timeout: float = 30.0) -> None:
@@ -376,17 +386,39 @@ class Switch:
         return new
 
     # -- rules: OpenFlow 1.3 bodies (what follows the ofp_header), network order
-    async def write_flows(self, bridge: str, bodies: Sequence[bytes]) -> list[Exception | None]:
-        """Carries out flow_mod bodies in order, each on its own; one entry a body, None where it was applied."""
+    async def write_flows(self, bridge: str, bodies: Sequence[bytes], *, origin: object = None,
+                          xids: Sequence[int] = ()) -> list[Exception | None]:
+        """Carries out flow_mod bodies in order, each on its own; one entry a body, None where it was applied. Whoever watches
+        the rules is told of `origin` and the body's xid with each change."""
         client = self._client()
         bridge_id, journal = self.bridge(bridge).id, self._runs.by_name[bridge].journal
         for body in bodies:
             if len(body) < 48:
                 raise InvalidError(f"a flow_mod body has at least 48 bytes, not {len(body)}", "flow")
-        outcome = await client.write_flows(bridge_id, bodies, journal.applied)
+        with self._origins.noting(origin, xids if bridge in self._watched else ()) as sent:
+            outcome = await client.write_flows(bridge_id, bodies, journal.applied, sent)
         if journal.outgrown and not client.channel.closed:
             self._background(journal.rewrite(client))
         return outcome
+
+    async def commit_bundle(self, bridge: str, items: Sequence[tuple[int, object]], *, origin: object = None,
+                            xids: Sequence[int] = ()) -> None:
+        """Carries out all of a bundle's items in order, or none: (OpenFlow's message type, canonical body; of a port-mod, a
+        PortMod). BundleRefused names the first that can't be carried out."""
+        client = self._client()
+        journal = self._runs.by_name[self.bridge(bridge).name].journal
+        with self._origins.noting(origin, xids if bridge in self._watched else ()) as sent:
+            await commit_bundle(self, client, bridge, self.bridge(bridge).id, items, journal, sent)
+        if journal.outgrown and not client.channel.closed:
+            self._background(journal.rewrite(client))
+
+    async def watch_rules(self, bridge: str, on: bool) -> None:
+        """Whether the OpenFlow side's rule_changed is called for the bridge."""
+        if on:
+            self._watched.add(bridge)
+        else:
+            self._watched.discard(bridge)
+        await self._client().watch_flows(self.bridge(bridge).id, on)
 
     def dump_flows(self, bridge: str, request: bytes = b"") -> AsyncIterator[list[bytes]]:
         """ofp_flow_stats entries matching an ofp_flow_stats_request body (b"" = all), in batches as they come."""
@@ -399,6 +431,21 @@ class Switch:
     async def table_stats(self, bridge: str) -> list[tuple[int, int, int, int]]:
         """table id, active rules, lookups, matches"""
         return list(_TABLE_STATS.iter_unpack(await self._client().table_stats(self.bridge(bridge).id)))
+
+    async def set_table(self, bridge: str, table: TableRecord) -> None:
+        """Eviction and vacancy of one table, or of all (OpenFlow 1.4.1, 7.3.3)."""
+        await self._client().set_table(self.bridge(bridge).id, table)
+
+    async def tables(self, bridge: str) -> list[TableRecord]:
+        """The tables that are configured or in use."""
+        return await self._client().tables(self.bridge(bridge).id)
+
+    async def clear_tables(self, bridge: str, tables: Iterable[int]) -> None:
+        """Deletes all rules of some tables."""
+        if bodies := [delete_all(table) for table in tables]:
+            for error in await self.write_flows(bridge, bodies):
+                if error is not None:
+                    raise error
 
     async def port_stats(self, bridge: str, port_no: int) -> bytes:
         """ofp_port_stats entries"""
@@ -515,6 +562,9 @@ class Switch:
             self._missing_ports = outcome.missing_ports
             await self._keep_macs(outcome.changed_ports)
             self._counters = Counters(client.counters) if client.counters is not None else None
+            self._watched &= set(self._state.bridges)
+            for bridge in self._watched:
+                await client.watch_flows(self._state.bridges[bridge].id, True)
         log.info("the datapath is as desired", extra={"rules_replayed": outcome.rules_replayed,
                                                       "ports_missing": len(outcome.missing_ports)})
         self._watchers.tell(Event("datapath", "up", detail=client.hello.pid))
@@ -564,6 +614,15 @@ class Switch:
             self._flow_removed(bridge, unpack(FlowRemoved, body), body[size(FlowRemoved):])
         elif type_ == EVENT_PORT_STATUS:
             self._port_event(bridge, unpack(PortRecord, body))
+        elif type_ == EVENT_FLOW_UPDATE:
+            self._rule_changed(bridge, unpack(FlowUpdate, body), body[size(FlowUpdate):])
+        elif type_ == EVENT_TABLE_STATUS and self._openflow is not None:
+            self._openflow.table_status(bridge, unpack(TableRecord, body))
+
+    def _rule_changed(self, bridge: str, head: FlowUpdate, entry: bytes) -> None:
+        if self._openflow is not None:
+            origin, xid = self._origins.of(head.xid, head.item)
+            self._openflow.rule_changed(bridge, RuleUpdate(head.what, head.reason, entry, origin, xid))
 
     def _flow_removed(self, bridge: str, head: FlowRemoved, body: bytes) -> None:
         if bridge in self._runs.by_name:

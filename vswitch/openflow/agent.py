@@ -6,103 +6,153 @@ import asyncio
 import contextlib
 import logging
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vswitch.errors import NotFoundError, VswitchError
-from vswitch.model.check import split_listen
-from vswitch.model.objects import Bridge, ControllerStatus, Event
+from vswitch.model.objects import Bridge, ControllerStatus, Event, RuleUpdate
+from vswitch.openflow import tls
+from vswitch.openflow.announcements import Announcement
+from vswitch.openflow.audience import Audience
 from vswitch.openflow.connection import Connection
-from vswitch.openflow.constants import VERSION
+from vswitch.openflow.constants import Role
 from vswitch.openflow.controller import Controller
+from vswitch.openflow.listener import Listener
 from vswitch.openflow.roles import Roles
 from vswitch.openflow.session import Session
+from vswitch.openflow.session_messages import REASON_ADDED, REASON_CHANNEL, REASON_REMOVED
+from vswitch.openflow.versions import allowed
 
 if TYPE_CHECKING:
     from vswitch.model.switch import Switch
 
 log = logging.getLogger(__name__)
 
-_RETRY = 2.0                # seconds between attempts to listen, and to tell the datapath of the fail mode
+_RETRY = 2.0                # seconds between attempts to tell the datapath of the fail mode
 
 
-class Agent:
+class Agent(Audience):
     def __init__(self, switch: Switch, bridge: Bridge, run_dir: str):
-        self._switch = switch
+        super().__init__(switch, bridge.name)
         self.bridge = bridge
         self._roles = Roles()
-        self._sessions: set[Session] = set()
         self._serving: set[asyncio.Task] = set()
         self._controllers: dict[str, Controller] = {}
         self._by_controller: dict[Controller, Session] = {}
-        self._listeners: dict[str, asyncio.Task] = {}
-        self._listen_errors: dict[str, str] = {}
+        self._listeners: dict[str, Listener] = {}
         self._management = Path(run_dir) / f"{bridge.name}.mgmt"
         self._look = asyncio.Event()
         self._keeper = asyncio.create_task(self._keep_fail_mode(), name=f"fail mode {bridge.name}")
-        self._listeners["management"] = asyncio.create_task(self._listen_management())
+        self._management_task = asyncio.create_task(self._listen_management())
         self.change(bridge)
 
     def change(self, bridge: Bridge) -> None:
         """To the bridge's new desired state; connections that it leaves alone stay."""
-        self.bridge = bridge
-        for target in set(self._controllers) - set(bridge.controllers):
+        before, self.bridge = self.bridge, bridge
+        anew = any(getattr(before, key) != getattr(bridge, key)
+                   for key in ("protocols", "auxiliary", "tls_certificate", "tls_key", "tls_ca"))
+        for target in set(self._controllers) - set(() if anew else bridge.controllers):
             self._controllers.pop(target).task.cancel()
+            if target not in bridge.controllers:
+                self.tell_controller_status(REASON_REMOVED, target, Role.NOCHANGE, up=False)
         for target in bridge.controllers:
             if target not in self._controllers:
-                self._controllers[target] = Controller(target, self._serve_controller, self._look.set)
-        for target in set(self._listeners) - set(bridge.listen) - {"management"}:
-            self._listeners.pop(target).cancel()
-            self._listen_errors.pop(target, None)
+                self._controllers[target] = Controller(target, self._serve_controller, self._look.set, self._client_tls)
+                if target not in before.controllers:
+                    self.tell_controller_status(REASON_ADDED, target, Role.NOCHANGE, up=False)
+        for target in set(self._listeners) - set(() if anew else bridge.listen):
+            self._listeners.pop(target).task.cancel()
         for target in bridge.listen:
             if target not in self._listeners:
-                self._listeners[target] = asyncio.create_task(self._listen(target))
+                self._listeners[target] = Listener(target, bridge.name, self._serve_passive, self._server_tls)
+        if anew:
+            for session in list(self.sessions):
+                session.connection.abort("the bridge's OpenFlow settings changed")
         self._look.set()
 
     async def stop(self) -> None:
-        tasks = [self._keeper, *self._listeners.values(), *(c.task for c in self._controllers.values()), *self._serving]
+        tasks = [self._keeper, self._management_task, *(c.task for c in self._controllers.values()),
+                 *(listener.task for listener in self._listeners.values()), *self._serving]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._management.unlink(missing_ok=True)
 
+    def _client_tls(self) -> ssl.SSLContext:
+        return tls.context(self.bridge, server=False)
+
+    def _server_tls(self) -> ssl.SSLContext:
+        return tls.context(self.bridge, server=True)
+
     # -- what the datapath tells
-    def tell(self, kind: str, reason: int, message: bytes) -> None:
-        for session in self._sessions:
-            session.tell(kind, reason, message)
+    def tell(self, announcement: Announcement) -> None:
+        for session in list(self.sessions):
+            if announcement.kind == "packet_in":
+                if session.controller_id == announcement.controller_id and not session.auxiliary_id:
+                    self.channel_for(session, announcement).tell(announcement)
+            elif not session.auxiliary_id:
+                session.tell(announcement)
+
+    def rule_changed(self, update: RuleUpdate) -> None:
+        for session in self.sessions:
+            if session.monitors:
+                session.monitors.changed(update)
 
     # -- who is there
     def status(self) -> list[ControllerStatus]:
         found = [self._status(target, self._by_controller.get(controller), controller.last_error)
                  for target, controller in self._controllers.items()]
-        active = set(self._by_controller.values())
-        found += [self._status(s.peer, s, "") for s in self._sessions if s not in active and not s.management]
-        found += [self._status(target, None, error) for target, error in self._listen_errors.items()]
+        active = {session for controller, session in self._by_controller.items() if not controller.auxiliary_id}
+        found += [self._status(s.peer, s, "") for s in self.sessions
+                  if s not in active and not s.management and not s.auxiliary_id]
+        found += [self._status(listener.target, None, listener.error) for listener in self._listeners.values()
+                  if listener.error]
         return found
 
     def _status(self, target: str, session: Session | None, last_error: str) -> ControllerStatus:
         connected = session is not None and session.connection.open
-        return ControllerStatus(self.bridge.name, target, connected, VERSION if connected else 0,
-                                session.standing.role.name.lower() if connected else "", last_error)
+        return ControllerStatus(self.bridge.name, target, connected, session.version if connected else 0,
+                                session.standing.role.name.lower() if connected else "", last_error,
+                                len(self.auxiliaries(session)) if connected else 0)
 
     # -- connections
     async def _serve_controller(self, controller: Controller, reader: asyncio.StreamReader,
                                 writer: asyncio.StreamWriter) -> str:
-        session = self._session(Connection(reader, writer), controller.target)
+        main = self._by_controller.get(self._controllers.get(controller.target)) if controller.auxiliary_id else None
+        if controller.auxiliary_id and main is None:
+            writer.close()
+            return "the main connection is away"
+        session = self._session(self._connection(reader, writer, main), controller.target,
+                                auxiliary_id=controller.auxiliary_id, main=main)
         self._by_controller[controller] = session
+        auxiliary: list[Controller] = []
+
+        def opened() -> None:
+            controller.was_opened()
+            if not controller.auxiliary_id:
+                auxiliary.extend(Controller(controller.target, self._serve_controller, lambda: None, self._client_tls, i)
+                                 for i in range(1, self.bridge.auxiliary + 1))
+
         try:
-            return await self._run(session, controller.was_opened)
+            return await self._run(session, opened)
         finally:
             del self._by_controller[controller]
+            for other in auxiliary:
+                other.task.cancel()
+            await asyncio.gather(*(other.task for other in auxiliary), return_exceptions=True)
 
-    async def _serve_passive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, port = writer.get_extra_info("peername")[:2]
-        await self._served(self._session(Connection(reader, writer), f"tcp:[{host}]:{port}" if ":" in host
-                                         else f"tcp:{host}:{port}"))
+    def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, main: Session | None = None, *,
+                    probe: bool = True) -> Connection:
+        versions = (main.version,) if main is not None else allowed(self.bridge.protocols)
+        return Connection(reader, writer, probe=probe, versions=versions)
+
+    async def _serve_passive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
+        await self._served(self._session(self._connection(reader, writer), peer))
 
     async def _serve_management(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._served(self._session(Connection(reader, writer, probe=False), "management", management=True))
+        await self._served(self._session(self._connection(reader, writer, probe=False), "management", management=True))
 
     async def _served(self, session: Session) -> None:
         task = asyncio.current_task()
@@ -114,43 +164,34 @@ class Agent:
         finally:
             self._serving.discard(task)
 
-    def _session(self, connection: Connection, peer: str, *, management: bool = False) -> Session:
-        return Session(self._switch, self.bridge.name, connection, self._roles, peer, management=management)
+    def _session(self, connection: Connection, peer: str, *, management: bool = False, auxiliary_id: int = 0,
+                 main: Session | None = None) -> Session:
+        return Session(self._switch, self.bridge.name, connection, self._roles, peer, self, management=management,
+                       auxiliary_id=auxiliary_id, standing=main.standing if main is not None else None)
 
     async def _run(self, session: Session, opened: Callable[[], None]) -> str:
         was_open = False
+        shown = not session.management and not session.auxiliary_id
 
         def now_open() -> None:
             nonlocal was_open
             was_open = True
-            if not session.management:
-                log.info("controller is there", extra={"bridge": self.bridge.name, "controller": session.peer})
+            if shown:
+                log.info("controller is there", extra={"bridge": self.bridge.name, "controller": session.peer,
+                                                       "version": session.version})
                 self._switch.tell(Event("controller", "up", self.bridge.name, session.peer, session.peer))
+                self.tell_controller_status(REASON_CHANNEL, session.peer, session.standing.role, up=True, but=session)
             opened()
 
-        self._sessions.add(session)
+        self.sessions.add(session)
         try:
             return await session.run(now_open)
         finally:
-            self._sessions.discard(session)
-            if was_open and not session.management:
+            self.sessions.discard(session)
+            if was_open and shown:
                 self._switch.tell(Event("controller", "down", self.bridge.name, session.peer,
                                         session.connection.end_reason))
-
-    async def _listen(self, target: str) -> None:
-        address, port = split_listen(target)
-        while True:
-            try:
-                server = await asyncio.start_server(self._serve_passive, address or None, port, reuse_address=True)
-            except OSError as e:
-                if target not in self._listen_errors:
-                    log.error("can't listen", extra={"bridge": self.bridge.name, "target": target, "reason": str(e)})
-                self._listen_errors[target] = e.strerror or str(e)
-                await asyncio.sleep(_RETRY)
-                continue
-            self._listen_errors.pop(target, None)
-            async with server:
-                await server.serve_forever()
+                self.tell_controller_status(REASON_CHANNEL, session.peer, session.standing.role, up=False)
 
     async def _listen_management(self) -> None:
         try:

@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from vswitch.openflow.session import Session
 
 _PACKET_IN_REASON_AT, _FLOW_REMOVED_REASON_AT = 6, 10
+_PACKET_IN_FIXED = 16
 NXT_FLOW_REMOVED, NXT_PACKET_IN, NXT_PACKET_IN2 = 14, 17, 30
 
 
 class Announcement:
     """`kind` and `reason` are what controllers choose by (async_config.py); `form(session)` is what the encoding depends
-    on, `make(form)` encodes, or is None for who can't be told."""
+    on, `make(form)` encodes, or is None for who can't be told. Of controllers' connections, those with `controller_id`."""
 
     def __init__(self, kind: str, reason: int, form: Callable[[Session], Hashable],
-                 make: Callable[[Hashable], bytes | None], controller_id: int | None = None):
+                 make: Callable[[Hashable], bytes | None], controller_id: int = 0, spread: int = 0):
         self.kind = kind
         self.reason = reason
         self.controller_id = controller_id
+        self.spread = spread        # what chooses among a controller's auxiliary connections
         self._form = form
         self._make = make
         self._made: dict[Hashable, bytes | None] = {}
@@ -39,16 +41,17 @@ class Announcement:
         return self._made[form]
 
 
-def packet_in(body: bytes, controller_id: int | None = None) -> Announcement:
+def packet_in(body: bytes, controller_id: int = 0, userdata: bytes = b"") -> Announcement:
     """Of a canonical packet_in; `controller_id` is whom an action of Nicira's names."""
     def make(form: tuple[int, str]) -> bytes:
         version, wanted = form
-        said = convert.packet_in(version, wanted, body)
+        said = convert.packet_in(version, wanted, body, userdata)
         if wanted == convert.STANDARD:
             return message_frame(version, Type.PACKET_IN, 0, said)
         return experimenter_frame(version, NICIRA, NXT_PACKET_IN if wanted == convert.NICIRA else NXT_PACKET_IN2, 0, said)
 
-    return Announcement("packet_in", body[_PACKET_IN_REASON_AT], lambda s: (s.version, s.packet_in_format), make, controller_id)
+    return Announcement("packet_in", body[_PACKET_IN_REASON_AT], lambda s: (s.version, s.packet_in_format), make, controller_id,
+                        convert.oxm_in_port(body[_PACKET_IN_FIXED:]))
 
 
 def flow_removed(body: bytes) -> Announcement:

@@ -5,37 +5,48 @@ A handler answers through the session, or raises what the answer's OFPT_ERROR is
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vswitch.datapath.records import PortMod
 from vswitch.errors import OpenFlowError
-from vswitch.openflow import messages as ofp
+from vswitch.openflow import messages as ofp, nicira, onf, port_messages as port, session_messages as said
+from vswitch.openflow.async_config import Wishes, decode_async, encode_async
+from vswitch.openflow.bundles import add_message, control
 from vswitch.openflow.codec import Frame, decode
-from vswitch.openflow.constants import (N_TABLES, OFPM_ALL, OFPP_ANY, OFPTT_ALL, BadRequest, Capability, ErrorType,
-                                        GroupModFailed, MeterModFailed, PortModFailed, QueueOpFailed,
-                                        SwitchConfigFailed, TableModFailed, Type)
+from vswitch.openflow.constants import (N_TABLES, OFPP_ANY, Capability, ErrorType, PacketInReason,
+                                        QueueOpFailed, Role, SwitchConfigFailed, Type)
+from vswitch.openflow.experimenter import handle_experimenter
+from vswitch.openflow.group_handlers import group_mod, meter_mod
 from vswitch.openflow.multipart import answer_multipart
-from vswitch.openflow.roles import GENERATION_UNDEFINED, default_async
+from vswitch.openflow.queue_messages import CONFIG_REQUEST, encode_config
+from vswitch.openflow.roles import GENERATION_UNDEFINED
+from vswitch.openflow.table_handlers import table_mod
+from vswitch.openflow.versions import OF10, OF12, OF13, OF14, OF15
 
 if TYPE_CHECKING:
     from vswitch.openflow.session import Session
 
 Handler = Callable[["Session", Frame], Awaitable[None]]
-HANDLERS: dict[int, Handler] = {}
+EXTENSIONS = (nicira, onf)  # they name their handlers themselves (experimenter.py)
 
 N_BUFFERS = 256             # packets that the datapath keeps for packet-outs, a bridge
 _FRAG_FLAGS = 0b11          # OFPC_FRAG_MASK; OFPC_FRAG_REASM is 2
 _FRAG_REASM = 2
-_PORT_CONFIG = 0x65         # OFPPC_PORT_DOWN, NO_RECV, NO_FWD, NO_PACKET_IN
-_ADD, _MODIFY, _DELETE = 0, 1, 2
-_GROUP_TYPES = 4
+_INVALID_TTL = 4            # OFPC_INVALID_TTL_TO_CONTROLLER, until 1.2
+_PORTS_MAX = 60_000         # bytes of ports in a features reply
+_CAPABILITIES = Capability.FLOW_STATS | Capability.TABLE_STATS | Capability.PORT_STATS
+_ARP_MATCH_IP = 128         # OFPC_ARP_MATCH_IP, 1.0 and 1.1
+
+HANDLERS: dict[Type, Handler] = {Type.EXPERIMENTER: handle_experimenter, Type.BUNDLE_CONTROL: control,
+                                 Type.BUNDLE_ADD_MESSAGE: add_message, Type.MULTIPART_REQUEST: answer_multipart,
+                                 Type.GROUP_MOD: group_mod, Type.METER_MOD: meter_mod, Type.TABLE_MOD: table_mod}
 
 
 def _handles(type_: Type) -> Callable[[Callable[[Session, Frame, Any], Awaitable[None]]], Handler]:
     """The handler gets the decoded body too."""
     def register(function: Callable[[Session, Frame, Any], Awaitable[None]]) -> Handler:
         async def handler(session: Session, message: Frame) -> None:
-            await function(session, message, decode(type_, message.body))
+            await function(session, message, decode(type_, message.body, session.version))
         HANDLERS[type_] = handler
         return handler
     return register
@@ -61,84 +72,59 @@ async def echo_reply(session: Session, message: Frame, body: Any) -> None:
     """That it came is what counts (connection.py)."""
 
 
-@_handles(Type.EXPERIMENTER)
-async def experimenter(session: Session, message: Frame, body: Any) -> None:
-    raise OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.BAD_EXPERIMENTER, f"unknown experimenter {body.experimenter:#x}")
-
-
 @_handles(Type.FEATURES_REQUEST)
 async def features(session: Session, message: Frame, body: Any) -> None:
+    version = session.version
     bridge = session.switch.bridge(session.bridge)
-    session.reply(Type.FEATURES_REPLY, message.xid, ofp.FEATURES_REPLY.encode(ofp.FEATURES_REPLY(
-        datapath_id=bridge.dpid, n_buffers=N_BUFFERS, n_tables=N_TABLES,
-        capabilities=Capability.FLOW_STATS | Capability.TABLE_STATS | Capability.PORT_STATS)))
+    common = {"datapath_id": bridge.dpid, "n_buffers": N_BUFFERS, "n_tables": N_TABLES}
+    capabilities = _CAPABILITIES
+    if version >= OF14:
+        capabilities |= Capability.BUNDLES | Capability.FLOW_MONITORING
+    if version >= OF13:
+        reply = ofp.FEATURES_REPLY(capabilities=capabilities, auxiliary_id=session.auxiliary_id, **common)
+    else:
+        layout = said.FEATURES_REPLY[version]
+        size = port.PORT[version].fixed_size
+        ports = [port.port_desc(version, record) for record in await session.switch.port_records(session.bridge)
+                 if port.speakable(version, record.port_no)]
+        reply = layout(capabilities=capabilities, ports=ports[:_PORTS_MAX // size], **common)
+        if version == OF10:
+            reply.actions, reply.capabilities = said.ACTIONS10, capabilities | _ARP_MATCH_IP
+    session.reply(Type.FEATURES_REPLY, message.xid, reply.layout.encode(reply))
 
 
 @_handles(Type.GET_CONFIG_REQUEST)
 async def get_config(session: Session, message: Frame, body: Any) -> None:
     flags, miss_send_len = session.switch.config(session.bridge)
+    if session.version <= OF12 and session.standing.wishes.wants("packet_in", PacketInReason.INVALID_TTL, slave=False):
+        flags |= _INVALID_TTL
     session.reply(Type.GET_CONFIG_REPLY, message.xid, ofp.SWITCH_CONFIG.encode(
         ofp.SWITCH_CONFIG(flags=flags, miss_send_len=miss_send_len)))
 
 
 @_handles(Type.SET_CONFIG)
 async def set_config(session: Session, message: Frame, body: Any) -> None:
-    if body.flags & ~_FRAG_FLAGS or body.flags & _FRAG_REASM:
+    """The bridge's, for all controllers; a slave's is not heard (1.3.5, 6.3.5)."""
+    known = _FRAG_FLAGS | (_INVALID_TTL if session.version <= OF12 else 0)
+    if body.flags & ~known or body.flags & _FRAG_REASM:
         raise OpenFlowError(ErrorType.SWITCH_CONFIG_FAILED, SwitchConfigFailed.BAD_FLAGS, "fragments aren't reassembled")
-    if session.management and session.standing.wishes.packet_in == 0 and body.miss_send_len:
-        session.standing.wishes = default_async()
-    await session.switch.set_config(session.bridge, body.flags, body.miss_send_len)
+    standing = session.standing
+    if session.management and standing.wishes.silent and body.miss_send_len:
+        standing.wishes = Wishes()
+    if session.version <= OF12:
+        bit = 1 << PacketInReason.INVALID_TTL
+        wanted, slave = standing.wishes.masks["packet_in"]
+        wanted = wanted | bit if body.flags & _INVALID_TTL else wanted & ~bit
+        standing.wishes = replace(standing.wishes, masks={**standing.wishes.masks, "packet_in": (wanted, slave)})
+    if standing.role != Role.SLAVE:
+        await session.switch.set_config(session.bridge, body.flags & _FRAG_FLAGS, body.miss_send_len)
 
 
-@_handles(Type.GROUP_MOD)
-async def group_mod(session: Session, message: Frame, body: Any) -> None:
-    """The switch has room for no group yet: adding one finds none free, and deleting finds none there."""
-    if body.type >= _GROUP_TYPES:
-        raise _group_error(GroupModFailed.BAD_TYPE, f"there is no group type {body.type}")
-    if body.command == _ADD:
-        raise _group_error(GroupModFailed.OUT_OF_GROUPS, "there is room for no group")
-    if body.command == _MODIFY:
-        raise _group_error(GroupModFailed.UNKNOWN_GROUP, f"there is no group {body.group_id}")
-    if body.command != _DELETE:
-        raise _group_error(GroupModFailed.BAD_COMMAND, f"there is no command {body.command}")
+async def _port_mod(session: Session, message: Frame) -> None:
+    await session.switch.modify_port(session.bridge, port.port_mod(session.version, message.body))
 
 
-def _group_error(code: GroupModFailed, reason: str) -> OpenFlowError:
-    return OpenFlowError(ErrorType.GROUP_MOD_FAILED, code, reason)
-
-
-@_handles(Type.METER_MOD)
-async def meter_mod(session: Session, message: Frame, body: Any) -> None:
-    """As for groups."""
-    if body.command == _ADD:
-        raise _meter_error(MeterModFailed.OUT_OF_METERS, "there is room for no meter")
-    if body.command == _MODIFY:
-        raise _meter_error(MeterModFailed.UNKNOWN_METER, f"there is no meter {body.meter_id}")
-    if body.command != _DELETE:
-        raise _meter_error(MeterModFailed.BAD_COMMAND, f"there is no command {body.command}")
-    if body.meter_id != OFPM_ALL:
-        raise _meter_error(MeterModFailed.UNKNOWN_METER, f"there is no meter {body.meter_id}")
-
-
-def _meter_error(code: MeterModFailed, reason: str) -> OpenFlowError:
-    return OpenFlowError(ErrorType.METER_MOD_FAILED, code, reason)
-
-
-@_handles(Type.PORT_MOD)
-async def port_mod(session: Session, message: Frame, body: Any) -> None:
-    if (body.config | body.mask) & ~_PORT_CONFIG:
-        raise OpenFlowError(ErrorType.PORT_MOD_FAILED, PortModFailed.BAD_CONFIG,
-                            f"bits other than {_PORT_CONFIG:#x} are set")
-    await session.switch.modify_port(session.bridge, PortMod(body.port_no, body.config, body.mask, body.hw_addr))
-
-
-@_handles(Type.TABLE_MOD)
-async def table_mod(session: Session, message: Frame, body: Any) -> None:
-    """A table has no configuration left in 1.3 (OFPTC_DEPRECATED_MASK); what it says is checked."""
-    if body.table_id >= N_TABLES and body.table_id != OFPTT_ALL:
-        raise OpenFlowError(ErrorType.TABLE_MOD_FAILED, TableModFailed.BAD_TABLE, f"there is no table {body.table_id}")
-    if body.config & ~0b11:
-        raise OpenFlowError(ErrorType.TABLE_MOD_FAILED, TableModFailed.BAD_CONFIG, f"unknown config {body.config:#x}")
+HANDLERS[Type.PORT_MOD] = _port_mod
 
 
 @_handles(Type.BARRIER_REQUEST)
@@ -147,33 +133,37 @@ async def barrier(session: Session, message: Frame, body: Any) -> None:
     session.reply(Type.BARRIER_REPLY, message.xid)
 
 
-@_handles(Type.QUEUE_GET_CONFIG_REQUEST)
-async def queue_config(session: Session, message: Frame, body: Any) -> None:
+async def _queue_config(session: Session, message: Frame) -> None:
     """Ports have no queues."""
-    if body.port != OFPP_ANY and all(p.port_no != body.port for p in session.switch.ports(session.bridge)):
-        raise OpenFlowError(ErrorType.QUEUE_OP_FAILED, QueueOpFailed.BAD_PORT, f"there is no port {body.port}")
-    session.reply(Type.QUEUE_GET_CONFIG_REPLY, message.xid,
-                  ofp.QUEUE_CONFIG_REPLY.encode(ofp.QUEUE_CONFIG_REPLY(port=body.port)))
+    asked = port.number_in(session.version, CONFIG_REQUEST[session.version].decode(message.body).port)
+    if asked != OFPP_ANY and all(p.port_no != asked for p in session.switch.ports(session.bridge)):
+        raise OpenFlowError(ErrorType.QUEUE_OP_FAILED, QueueOpFailed.BAD_PORT, f"there is no port {asked}")
+    session.reply(Type.QUEUE_GET_CONFIG_REPLY, message.xid, encode_config(session.version, asked, []))
+
+
+HANDLERS[Type.QUEUE_GET_CONFIG_REQUEST] = _queue_config
 
 
 @_handles(Type.ROLE_REQUEST)
 async def role(session: Session, message: Frame, body: Any) -> None:
-    session.roles.request(session.standing, body.role, body.generation_id)
+    standing = session.standing
+    short_id = body.short_id if session.version == OF15 else said.SHORT_ID_UNDEFINED
+    session.agent.request_role(session, body.role, body.generation_id, short_id)
     generation = session.roles.generation
-    session.reply(Type.ROLE_REPLY, message.xid, ofp.ROLE.encode(ofp.ROLE(
-        role=session.standing.role, generation_id=GENERATION_UNDEFINED if generation is None else generation)))
+    reply = said.ROLE[session.version](role=standing.role,
+                                       generation_id=GENERATION_UNDEFINED if generation is None else generation)
+    if session.version == OF15:
+        reply.short_id = standing.short_id
+    session.reply(Type.ROLE_REPLY, message.xid, reply.layout.encode(reply))
 
 
 @_handles(Type.GET_ASYNC_REQUEST)
 async def get_async(session: Session, message: Frame, body: Any) -> None:
-    session.reply(Type.GET_ASYNC_REPLY, message.xid, ofp.ASYNC.encode(session.standing.wishes))
+    session.reply(Type.GET_ASYNC_REPLY, message.xid, encode_async(session.version, session.standing.wishes))
 
 
-@_handles(Type.SET_ASYNC)
-async def set_async(session: Session, message: Frame, body: Any) -> None:
-    session.standing.wishes = body
+async def _set_async(session: Session, message: Frame) -> None:
+    session.standing.wishes = decode_async(session.version, message.body, session.standing.wishes)
 
 
-@_handles(Type.MULTIPART_REQUEST)
-async def multipart(session: Session, message: Frame, body: Any) -> None:
-    await answer_multipart(session, message, body)
+HANDLERS[Type.SET_ASYNC] = _set_async

@@ -1,135 +1,159 @@
-"""Answers to OpenFlow 1.3's multipart requests (7.3.5), one function a type. Each yields its entries in batches."""
+"""Answers to multipart requests (OpenFlow 1.3.5, 7.3.5; 1.5.1, 7.3.5), one function a type. Each yields its entries, in the
+session's version, in batches."""
 from __future__ import annotations
 
+import struct
 from collections.abc import AsyncIterator, Callable
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING
 
-from vswitch.datapath.client import split_fixed
 from vswitch.errors import NotFoundError, OpenFlowError
-from vswitch.openflow import messages as ofp
+from vswitch.openflow import group_messages as group, messages as ofp, meter_messages as meter
+from vswitch.openflow import port_messages as port, queue_messages as queue, table_messages as table
+from vswitch.openflow.bundles import bundle_features
 from vswitch.openflow.codec import Frame, MultipartWriter, decode_multipart_request
-from vswitch.openflow.constants import (N_TABLES, OFPM_ALL, OFPMPF_MORE, OFPP_ANY, BadRequest, ErrorType,
-                                        MeterModFailed, Multipart, QueueOpFailed, Role, TableFeaturesFailed)
+from vswitch.openflow.constants import (N_TABLES, OFPM_ALL, OFPMPF_MORE, OFPP_ANY, OFPQ_ALL, BadRequest, ErrorType,
+                                        MeterModFailed, Multipart, QueueOpFailed)
+from vswitch.openflow.experimenter import answer_experimenter
+from vswitch.openflow.flow_monitor import answer_monitors
 from vswitch.openflow.layout import bad_length
-from vswitch.openflow.table_features import table_features
+from vswitch.openflow.multipart_rules import aggregate, flows, stats
+from vswitch.openflow.table_features import MAX_ENTRIES
+from vswitch.openflow.table_handlers import table_desc, table_features
+from vswitch.openflow.versions import KINDS, OF10, OF13
 
 if TYPE_CHECKING:
-    from vswitch.datapath.records import PortRecord
     from vswitch.openflow.session import Session
 
-_FLOW_REQUEST_MIN = 40      # ofp_flow_stats_request with an empty match
-_OFPPF_OTHER = 1 << 15
+_HEAD, _HEAD10 = struct.Struct("!HH4x"), struct.Struct("!HH")
 _Entries = AsyncIterator[list[bytes]]
-_Function = Callable[["Session", Any], _Entries]
+_Function = Callable[["Session", bytes], _Entries]
 
 
-async def answer_multipart(session: Session, message: Frame, request: Any) -> None:
-    if request.flags & OFPMPF_MORE:
-        raise OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.MULTIPART_BUFFER_OVERFLOW,
-                            "requests in several messages aren't put together")
-    if request.type in (Multipart.FLOW, Multipart.AGGREGATE):
-        if len(request.body) < _FLOW_REQUEST_MIN:
-            raise bad_length("the request")
-        asked: Any = request.body       # goes to the datapath as it is
+async def answer_multipart(session: Session, message: Frame) -> None:
+    head = _HEAD10 if session.version == OF10 else _HEAD
+    body = message.body
+    if len(body) < head.size:
+        raise bad_length("the request")
+    kind, flags = head.unpack_from(body)
+    if kind not in KINDS[session.version]:
+        raise OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.BAD_MULTIPART, f"unknown multipart type {kind}")
+    if session.version >= OF13:
+        whole = session.parts.take(message, kind, body[head.size:], more=bool(flags & OFPMPF_MORE))
+        if whole is None:
+            return
     else:
-        asked = decode_multipart_request(request.type, request.body)
-    writer = MultipartWriter(request.type, message.xid)
-    async for entries in _ANSWERS[Multipart(request.type)](session, asked):
-        for full in writer.add(entries):
+        whole = body[head.size:]
+    prefix = b""
+    if kind == Multipart.EXPERIMENTER:
+        prefix, entries = answer_experimenter(session, whole)
+    else:
+        entries = _ANSWERS[Multipart(kind)](session, whole)
+    writer = MultipartWriter(kind, message.xid, session.version, prefix)
+    async for batch in entries:
+        for full in writer.add(batch):
             session.connection.send(full)
             await session.connection.drain()
     session.connection.send(writer.last())
 
 
-async def _desc(session: Session, asked: Any) -> _Entries:
+def _asked(session: Session, kind: Multipart, body: bytes):
+    return decode_multipart_request(kind, body, session.version)
+
+
+async def _desc(session: Session, body: bytes) -> _Entries:
+    _asked(session, Multipart.DESC, body)
     bridge = session.switch.bridge(session.bridge)
     yield [ofp.DESC.encode(ofp.DESC(mfr_desc="vswitch", hw_desc="Virtual switch with time protection",
-                                    sw_desc=version("vswitch"), serial_num="None", dp_desc=bridge.name))]
+                                    sw_desc=installed_version("vswitch"), serial_num="None", dp_desc=bridge.name))]
 
 
-async def _flow(session: Session, asked: bytes) -> _Entries:
-    async for entries in session.switch.dump_flows(session.bridge, asked):
-        yield entries
-
-
-async def _aggregate(session: Session, asked: bytes) -> _Entries:
-    packets, octets, flows = await session.switch.aggregate_flows(session.bridge, asked)
-    yield [ofp.AGGREGATE_REPLY.encode(ofp.AGGREGATE_REPLY(packet_count=packets, byte_count=octets, flow_count=flows))]
-
-
-async def _table(session: Session, asked: Any) -> _Entries:
+async def _table(session: Session, body: bytes) -> _Entries:
+    _asked(session, Multipart.TABLE, body)
     used = {row[0]: row for row in await session.switch.table_stats(session.bridge)}
-    names = ("table_id", "active_count", "lookup_count", "matched_count")
-    yield [ofp.TABLE_STATS.encode(ofp.TABLE_STATS(**dict(zip(names, used.get(i, (i, 0, 0, 0)))))) for i in range(N_TABLES)]
+    entries = [table.table_stats(session.version, used.get(i, (i, 0, 0, 0)), MAX_ENTRIES)
+               for i in range(N_TABLES) if i not in session.agent.tables.disabled]
+    yield [entry.layout.encode(entry) for entry in entries]
 
 
-async def _port_stats(session: Session, asked: Any) -> _Entries:
+async def _port_stats(session: Session, body: bytes) -> _Entries:
+    asked = port.asked_port(session.version, _asked(session, Multipart.PORT_STATS, body).port_no)
     try:
-        data = await session.switch.port_stats(session.bridge, asked.port_no)
+        data = await session.switch.port_stats(session.bridge, asked)
     except NotFoundError as e:
         raise OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.BAD_PORT, str(e)) from None
-    yield split_fixed(data, ofp.PORT_STATS.fixed_size)
+    yield port.port_stats(session.version, data)
 
 
-async def _queue(session: Session, asked: Any) -> _Entries:
+async def _port_desc(session: Session, body: bytes) -> _Entries:
+    asked = getattr(_asked(session, Multipart.PORT_DESC, body), "port_no", OFPP_ANY)
+    records = [record for record in await session.switch.port_records(session.bridge) if asked in (OFPP_ANY, record.port_no)]
+    if not records and asked != OFPP_ANY:
+        raise OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.BAD_PORT, f"there is no port {asked}")
+    yield [port.encode_port(session.version, record) for record in records if port.speakable(session.version, record.port_no)]
+
+
+def _check_queues(session: Session, asked_port: int, asked_queue: int) -> None:
     """Ports have no queues."""
-    if asked.port_no != OFPP_ANY and all(p.port_no != asked.port_no for p in session.switch.ports(session.bridge)):
-        raise OpenFlowError(ErrorType.QUEUE_OP_FAILED, QueueOpFailed.BAD_PORT, f"there is no port {asked.port_no}")
-    if asked.queue_id != 0xffffffff:
-        raise OpenFlowError(ErrorType.QUEUE_OP_FAILED, QueueOpFailed.BAD_QUEUE, f"there is no queue {asked.queue_id}")
+    if asked_port != OFPP_ANY and all(p.port_no != asked_port for p in session.switch.ports(session.bridge)):
+        raise OpenFlowError(ErrorType.QUEUE_OP_FAILED, QueueOpFailed.BAD_PORT, f"there is no port {asked_port}")
+    if asked_queue != OFPQ_ALL:
+        raise OpenFlowError(ErrorType.QUEUE_OP_FAILED, QueueOpFailed.BAD_QUEUE, f"there is no queue {asked_queue}")
+
+
+async def _queue(session: Session, body: bytes) -> _Entries:
+    _check_queues(session, *queue.asked_queues(session.version, _asked(session, Multipart.QUEUE, body)))
     yield []
 
 
-async def _nothing(session: Session, asked: Any) -> _Entries:
+async def _queue_desc(session: Session, body: bytes) -> _Entries:
+    _check_queues(session, *queue.asked_queues(session.version, _asked(session, Multipart.QUEUE_DESC, body)))
+    yield []
+
+
+async def _groups(session: Session, body: bytes) -> _Entries:
     """There are no groups."""
+    group.asked_group(session.version, False, body)
     yield []
 
 
-async def _group_features(session: Session, asked: Any) -> _Entries:
+async def _group_desc(session: Session, body: bytes) -> _Entries:
+    group.asked_group(session.version, True, body)
+    yield []
+
+
+async def _group_features(session: Session, body: bytes) -> _Entries:
+    _asked(session, Multipart.GROUP_FEATURES, body)
     yield [ofp.GROUP_FEATURES.encode(ofp.GROUP_FEATURES())]
 
 
-async def _meters(session: Session, asked: Any) -> _Entries:
+async def _meters(session: Session, body: bytes) -> _Entries:
+    asked = _asked(session, Multipart.METER, body)
     if asked.meter_id != OFPM_ALL:
         raise OpenFlowError(ErrorType.METER_MOD_FAILED, MeterModFailed.UNKNOWN_METER, f"there is no meter {asked.meter_id}")
     yield []
 
 
-async def _meter_features(session: Session, asked: Any) -> _Entries:
-    yield [ofp.METER_FEATURES.encode(ofp.METER_FEATURES())]
+async def _meter_features(session: Session, body: bytes) -> _Entries:
+    _asked(session, Multipart.METER_FEATURES, body)
+    yield [meter.meter_features(session.version, ofp.METER_FEATURES.encode(ofp.METER_FEATURES()))]
 
 
-async def _table_features(session: Session, asked: Any) -> _Entries:
-    if asked.tables:
-        if session.standing.role == Role.SLAVE:
-            raise OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.IS_SLAVE, "a slave may not change the switch")
-        raise OpenFlowError(ErrorType.TABLE_FEATURES_FAILED, TableFeaturesFailed.EPERM, "tables are what they are")
-    for entry in table_features():
-        yield [entry]
+async def _controller_status(session: Session, body: bytes) -> _Entries:
+    _asked(session, Multipart.CONTROLLER_STATUS, body)
+    yield session.agent.controller_entries()
 
 
-def port_desc(record: PortRecord) -> Any:
-    """ofp_port of a port as the datapath has it."""
-    known = record.speed_kbps != 0
-    return ofp.PORT(port_no=record.port_no, hw_addr=record.mac, name=record.name[:15], config=record.config,
-                    state=record.state, curr=_OFPPF_OTHER if known else 0, curr_speed=record.speed_kbps,
-                    max_speed=record.speed_kbps)
-
-
-async def _port_desc(session: Session, asked: Any) -> _Entries:
-    yield [ofp.PORT.encode(port_desc(record)) for record in await session.switch.port_records(session.bridge)]
-
-
-async def _experimenter(session: Session, asked: Any) -> _Entries:
-    raise OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.BAD_EXPERIMENTER, f"unknown experimenter {asked.experimenter:#x}")
-    yield []
+async def _bundle_features(session: Session, body: bytes) -> _Entries:
+    yield [bundle_features(session, _asked(session, Multipart.BUNDLE_FEATURES, body))]
 
 
 _ANSWERS: dict[Multipart, _Function] = {
-    Multipart.DESC: _desc, Multipart.FLOW: _flow, Multipart.AGGREGATE: _aggregate, Multipart.TABLE: _table,
-    Multipart.PORT_STATS: _port_stats, Multipart.QUEUE: _queue, Multipart.GROUP: _nothing,
-    Multipart.GROUP_DESC: _nothing, Multipart.GROUP_FEATURES: _group_features, Multipart.METER: _meters,
+    Multipart.DESC: _desc, Multipart.FLOW: flows, Multipart.AGGREGATE: aggregate, Multipart.TABLE: _table,
+    Multipart.PORT_STATS: _port_stats, Multipart.QUEUE: _queue, Multipart.GROUP: _groups,
+    Multipart.GROUP_DESC: _group_desc, Multipart.GROUP_FEATURES: _group_features, Multipart.METER: _meters,
     Multipart.METER_CONFIG: _meters, Multipart.METER_FEATURES: _meter_features,
-    Multipart.TABLE_FEATURES: _table_features, Multipart.PORT_DESC: _port_desc, Multipart.EXPERIMENTER: _experimenter,
+    Multipart.TABLE_FEATURES: table_features, Multipart.PORT_DESC: _port_desc, Multipart.TABLE_DESC: table_desc,
+    Multipart.QUEUE_DESC: _queue_desc, Multipart.FLOW_MONITOR: answer_monitors, Multipart.FLOW_STATS: stats,
+    Multipart.CONTROLLER_STATUS: _controller_status, Multipart.BUNDLE_FEATURES: _bundle_features,
 }

@@ -15,10 +15,6 @@ _FORBIDDEN_TO_SLAVES = {Type.PACKET_OUT, Type.FLOW_MOD, Type.GROUP_MOD, Type.POR
                         Type.BUNDLE_CONTROL, Type.BUNDLE_ADD_MESSAGE}
 
 
-def slave_error() -> OpenFlowError:
-    return OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.IS_SLAVE, "a slave may not change the switch")
-
-
 @dataclass(eq=False)
 class Standing:
     """One controller's role and wishes; its auxiliary connections share it. `demoted` is called when another controller
@@ -32,10 +28,15 @@ class Standing:
         """`kind` is one of async_config.KINDS."""
         return self.wishes.wants(kind, reason, slave=self.role == Role.SLAVE)
 
+    def check_change(self) -> None:
+        """OpenFlowError IS_SLAVE where a slave would change the switch."""
+        if self.role == Role.SLAVE:
+            raise OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.IS_SLAVE, "a slave may not change the switch")
+
     def check(self, type_: int | None) -> None:
         """OpenFlowError IS_SLAVE for what a slave may not do."""
-        if self.role == Role.SLAVE and type_ in _FORBIDDEN_TO_SLAVES:
-            raise slave_error()
+        if type_ in _FORBIDDEN_TO_SLAVES:
+            self.check_change()
 
 
 class Roles:

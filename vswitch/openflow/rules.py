@@ -11,6 +11,8 @@ from vswitch.openflow.port_messages import number_in
 from vswitch.openflow.versions import NICIRA, OF10, OF11, OF15
 
 NXT_FLOW_MOD = 13
+TABLE_AT, COMMAND_AT = 16, 17       # in a canonical flow_mod
+DELETES = (3, 4)                    # OFPFC_DELETE and DELETE_STRICT
 _NX_FLOW_MOD_HEAD = struct.pack("!II", NICIRA, NXT_FLOW_MOD)
 # Bytes of the shortest body, its match empty.
 _FLOW_MOD_MIN = {OF10: 64, OF11: 128}

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from vswitch.model.objects import ControllerStatus
+from vswitch.model.objects import ControllerStatus, RuleUpdate
+from vswitch.openflow import announcements
 from vswitch.openflow.agent import Agent
-from vswitch.openflow.codec import frame
-from vswitch.openflow.constants import Type
-from vswitch.openflow.messages import PORT_STATUS
-from vswitch.openflow.multipart import port_desc
+from vswitch.openflow.announcements import Announcement
+from vswitch.openflow.table_handlers import encode_desc
 
 if TYPE_CHECKING:
-    from vswitch.datapath.records import PortRecord
+    from vswitch.datapath.records import PortRecord, TableRecord
     from vswitch.model.switch import Switch
 
 log = logging.getLogger(__name__)
-
-_PACKET_IN_REASON_AT = 6    # in ofp_packet_in and ofp_flow_removed, header left out
-_FLOW_REMOVED_REASON_AT = 10
 
 
 class OpenFlowService:
@@ -55,19 +52,25 @@ class OpenFlowService:
         task.add_done_callback(self._ending.discard)
 
     def packet_in(self, bridge: str, body: bytes, *, controller_id: int = 0, userdata: bytes = b"") -> None:
-        self._tell(bridge, "packet_in", body[_PACKET_IN_REASON_AT], Type.PACKET_IN, body)
+        self._tell(bridge, lambda: announcements.packet_in(body, controller_id, userdata))
 
     def flow_removed(self, bridge: str, body: bytes) -> None:
-        self._tell(bridge, "flow_removed", body[_FLOW_REMOVED_REASON_AT], Type.FLOW_REMOVED, body)
+        self._tell(bridge, lambda: announcements.flow_removed(body))
 
     def port_status(self, bridge: str, port: PortRecord) -> None:
-        body = PORT_STATUS.encode(PORT_STATUS(reason=port.reason, ports=[port_desc(port)]))
-        self._tell(bridge, "port_status", port.reason, Type.PORT_STATUS, body)
+        self._tell(bridge, lambda: announcements.port_status(port))
 
-    def _tell(self, bridge: str, kind: str, reason: int, type_: Type, body: bytes) -> None:
+    def table_status(self, bridge: str, table: TableRecord) -> None:
+        self._tell(bridge, lambda: announcements.table_status(table.reason, encode_desc(table)))
+
+    def rule_changed(self, bridge: str, update: RuleUpdate) -> None:
+        if (agent := self._agents.get(bridge)) is not None:
+            agent.rule_changed(update)
+
+    def _tell(self, bridge: str, announcement: Callable[[], Announcement]) -> None:
         agent = self._agents.get(bridge)
-        if agent is not None:
-            agent.tell(kind, reason, frame(type_, 0, body))
+        if agent is not None and agent.sessions:
+            agent.tell(announcement())
 
     def controllers(self) -> list[ControllerStatus]:
         return [status for agent in self._agents.values() for status in agent.status()]

@@ -3,134 +3,172 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vswitch.errors import OpenFlowError, VswitchError
-from vswitch.openflow.codec import Frame, encode_error, frame
+from vswitch.openflow import convert, rules
+from vswitch.openflow.announcements import Announcement
+from vswitch.openflow.async_config import Wishes, no_wishes
+from vswitch.openflow.bundles import Bundles
+from vswitch.openflow.codec import Frame, encode_error, message_frame
 from vswitch.openflow.connection import Connection
-from vswitch.openflow.constants import HEADER_LEN, VERSION, BadRequest, ErrorType, Type
+from vswitch.openflow.constants import HEADER_LEN, BadRequest, ErrorType, FlowModFailed, Type
 from vswitch.openflow.error_map import openflow_error
+from vswitch.openflow.flow_monitor import Monitors
 from vswitch.openflow.handlers import HANDLERS
-from vswitch.openflow.layout import bad_length
-from vswitch.openflow.roles import Roles, Standing, default_async, no_async
+from vswitch.openflow.multipart_parts import Parts
+from vswitch.openflow.roles import Roles, Standing
 
 if TYPE_CHECKING:
     from vswitch.model.switch import Switch
+    from vswitch.openflow.agent import Agent
 
 log = logging.getLogger(__name__)
 
-_FLOW_MOD_MIN = 56          # bytes of the shortest ofp_flow_mod, its match empty
-_PACKET_OUT_MIN = 24
-
 
 class Session:
-    """`management` sessions (ovs-ofctl on the bridge's Unix socket) are told nothing until they ask for it."""
+    """`management` sessions (ovs-ofctl on the bridge's Unix socket) are told nothing until they ask for it. An auxiliary
+    connection has the number `auxiliary_id` and the standing of the main one."""
 
-    def __init__(self, switch: Switch, bridge: str, connection: Connection, roles: Roles, peer: str, *,
-                 management: bool = False):
+    def __init__(self, switch: Switch, bridge: str, connection: Connection, roles: Roles, peer: str, agent: Agent, *,
+                 management: bool = False, auxiliary_id: int = 0, standing: Standing | None = None):
         self.switch = switch
         self.bridge = bridge
         self.connection = connection
         self.roles = roles
         self.peer = peer
+        self.agent = agent
         self.management = management
-        self.standing = Standing(wishes=no_async() if management else default_async())
+        self.auxiliary_id = auxiliary_id
+        self.standing = standing or Standing(wishes=no_wishes() if management else Wishes())
+        self.bundles = Bundles(self)
+        self.monitors = Monitors(self)
+        self.parts = Parts(self)
+        # What Nicira's messages set
+        self.packet_in_format = convert.STANDARD
+        self.nicira_flows = False       # NXT_SET_FLOW_FORMAT
+        self.flow_mod_table_id = False
+        self.controller_id = 0
 
-    async def run(self, opened=lambda: None) -> str:
+    @property
+    def version(self) -> int:
+        return self.connection.version
+
+    async def run(self, opened: Callable[[], None] = lambda: None) -> str:
         """The reason for which the connection ended."""
-        self.roles.join(self.standing)
+        if not self.auxiliary_id:
+            self.standing.demoted = lambda: self.agent.tell_role(self)
+            self.roles.join(self.standing)
         try:
             await self.connection.run(opened, self._handle)
         finally:
-            self.roles.leave(self.standing)
+            if not self.auxiliary_id:
+                self.roles.leave(self.standing)
+            await self.bundles.end()
+            self.parts.end()
+            self.monitors.end()
         return self.connection.end_reason
 
-    def tell(self, kind: str, reason: int, message: bytes) -> None:
+    def tell(self, announcement: Announcement) -> None:
         """An asynchronous message, when this controller wants it."""
-        if self.connection.open and self.standing.wants(kind, reason):
+        if (self.connection.open and self.standing.wants(announcement.kind, announcement.reason)
+                and (message := announcement.message(self)) is not None):
             self.connection.send_event(message)
 
     def reply(self, type_: Type, xid: int, body: bytes = b"") -> None:
-        self.connection.send(frame(type_, xid, body))
+        self.connection.send(message_frame(self.version, type_, xid, body))
 
     async def _handle(self, frames: list[Frame]) -> None:
         """Flow-mods, and packet-outs, that follow each other go to the datapath together, and a barrier after them with
         them: the channel keeps the order."""
         at = 0
+        kinds = [rules.kind_of(frame.kind, frame.data) for frame in frames]
         while at < len(frames):
-            type_ = frames[at].type
+            kind = kinds[at]
             last = at + 1
-            if type_ in (Type.FLOW_MOD, Type.PACKET_OUT):
-                while last < len(frames) and frames[last].type == type_:
+            if kind in (Type.FLOW_MOD, Type.PACKET_OUT):
+                while last < len(frames) and kinds[last] == kind:
                     last += 1
                 if last < len(frames) and self._is_barrier(frames[last]):
-                    await self._many_and_barrier(frames[at:last], frames[last])
+                    await self._many_and_barrier(kind, frames[at:last], frames[last])
                     last += 1
                 else:
-                    await self._many(frames[at:last])
+                    await self._many(kind, frames[at:last])
             else:
                 await self._one(frames[at])
             at = last
 
     async def _one(self, message: Frame) -> None:
         try:
-            self._check(message)
-            handler = HANDLERS.get(message.type)
+            self._check(message, message.kind)
+            handler = HANDLERS.get(message.kind)
             if handler is None:
                 raise OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.BAD_TYPE,
                                     f"message type {message.type} is not for a switch")
             await handler(self, message)
         except VswitchError as e:
-            self._refuse(e, message)
+            self.refuse(e, message)
         except (asyncio.CancelledError, OSError):
             raise
         except Exception as e:
             log.exception("a message can't be handled", extra={"bridge": self.bridge, "type": message.type})
-            self._refuse(e, message)
+            self.refuse(e, message)
 
-    async def _many(self, messages: list[Frame]) -> None:
-        type_ = messages[0].type
-        minimum = _FLOW_MOD_MIN if type_ == Type.FLOW_MOD else _PACKET_OUT_MIN
-        good = []
+    async def _many(self, kind: Type, messages: list[Frame]) -> None:
+        good, bodies = [], []
         for message in messages:
             try:
-                self._check(message)
-                if len(message.data) < minimum:
-                    raise bad_length("the message")
+                self._check(message, kind)
+                bodies.append(self.canonical(kind, message.data))
                 good.append(message)
             except OpenFlowError as e:
-                self._refuse(e, message)
+                self.refuse(e, message)
         if not good:
             return
-        send = self.switch.write_flows if type_ == Type.FLOW_MOD else self.switch.packet_outs
         try:
-            outcome = await send(self.bridge, [message.data[HEADER_LEN:] for message in good])
+            if kind == Type.FLOW_MOD:
+                outcome = await self.switch.write_flows(self.bridge, bodies, origin=self,
+                                                        xids=[message.xid for message in good])
+            else:
+                outcome = await self.switch.packet_outs(self.bridge, bodies)
         except VswitchError as e:
             outcome = [e] * len(good)
         for message, error in zip(good, outcome):
             if error is not None:
-                self._refuse(error, message)
+                self.refuse(error, message)
 
-    @staticmethod
-    def _is_barrier(message: Frame) -> bool:
-        return (message.type, message.version, len(message.data)) == (Type.BARRIER_REQUEST, VERSION, HEADER_LEN)
+    def canonical(self, kind: Type, data: bytes) -> bytes:
+        """A whole flow-mod or packet-out as the datapath wants it."""
+        if kind == Type.PACKET_OUT:
+            return rules.packet_out(self.version, data)
+        body = rules.flow_mod(self.version, data, table_id=self.flow_mod_table_id)
+        if (away := self.agent.tables.disabled) and body[rules.TABLE_AT] in away and body[rules.COMMAND_AT] not in rules.DELETES:
+            raise OpenFlowError(ErrorType.FLOW_MOD_FAILED, FlowModFailed.BAD_TABLE_ID,
+                                f"table {body[rules.TABLE_AT]} was taken out of the pipeline", "table_id")
+        return body
 
-    async def _many_and_barrier(self, messages: list[Frame], barrier: Frame) -> None:
-        sent, error = await asyncio.gather(self._many(messages), self.switch.barrier(self.bridge), return_exceptions=True)
+    def _is_barrier(self, message: Frame) -> bool:
+        return (message.kind, message.version, len(message.data)) == (Type.BARRIER_REQUEST, self.version, HEADER_LEN)
+
+    async def _many_and_barrier(self, kind: Type, messages: list[Frame], barrier: Frame) -> None:
+        sent, error = await asyncio.gather(self._many(kind, messages), self.switch.barrier(self.bridge),
+                                           return_exceptions=True)
         if isinstance(sent, BaseException):
             raise sent
         if isinstance(error, BaseException):
-            self._refuse(error, barrier)
+            self.refuse(error, barrier)
         else:
             self.reply(Type.BARRIER_REPLY, barrier.xid)
 
-    def _check(self, message: Frame) -> None:
-        if message.version != VERSION:
+    def _check(self, message: Frame, kind: Type | None) -> None:
+        if message.version != self.version:
             raise OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.BAD_VERSION,
-                                f"version {message.version:#x} after 0x04 was agreed on")
-        self.standing.check(message.type)
+                                f"version {message.version:#x} after {self.version:#04x} was agreed on")
+        self.standing.check(kind)
 
-    def _refuse(self, error: Exception, message: Frame) -> None:
-        answer = openflow_error(error, message.type)
+    def refuse(self, error: Exception, message: Frame) -> None:
+        kind = rules.kind_of(message.kind, message.data)
+        answer = openflow_error(error, kind if kind is not None else message.type)
         log.debug("refused a message", extra={"bridge": self.bridge, "peer": self.peer, "reason": str(error)})
-        self.connection.send(encode_error(answer, message.data, message.xid))
+        self.connection.send(encode_error(answer, message.data, message.xid, self.version))

@@ -22,6 +22,7 @@ CODES: dict[type[errors.VswitchError], grpc.StatusCode] = {
     errors.QuotaError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.UnavailableError: grpc.StatusCode.UNAVAILABLE,
     errors.OpenFlowError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.BundleRefused: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 # OFPT_ERROR types and codes that mean something else than a malformed request (OpenFlow 1.3.5, 7.4.4).
@@ -32,7 +33,7 @@ OPENFLOW_CODES: dict[tuple[int, int], grpc.StatusCode] = {
     (6, 3): grpc.StatusCode.RESOURCE_EXHAUSTED,   # GROUP_MOD_FAILED, OUT_OF_GROUPS
     (6, 8): grpc.StatusCode.NOT_FOUND,            # GROUP_MOD_FAILED, UNKNOWN_GROUP
     (12, 3): grpc.StatusCode.NOT_FOUND,           # METER_MOD_FAILED, UNKNOWN_METER
-    (12, 11): grpc.StatusCode.RESOURCE_EXHAUSTED,  # METER_MOD_FAILED, OUT_OF_METERS
+    (12, 10): grpc.StatusCode.RESOURCE_EXHAUSTED,  # METER_MOD_FAILED, OUT_OF_METERS
 }
 
 
