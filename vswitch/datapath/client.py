@@ -21,6 +21,7 @@ _REPLY = struct.Struct("=II")
 _BATCH_MAX = 256            # items a batch: the datapath names at most so many that it refused
 _BUFFER_ERRORS = {(1, 7), (1, 8)}   # OFPBRC_BUFFER_EMPTY, _UNKNOWN: the rule is in force, its packet was not to be had
 ALL_PORTS = 0xffffffff
+ALL_GROUPS, ALL_METERS = 0xfffffffc, 0xffffffff
 EVENT_PACKET_IN, EVENT_FLOW_REMOVED, EVENT_PORT_STATUS, EVENT_FLOW_UPDATE, EVENT_TABLE_STATUS = (
     lib.DP_EV_PACKET_IN, lib.DP_EV_FLOW_REMOVED, lib.DP_EV_PORT_STATUS, lib.DP_EV_FLOW_UPDATE, lib.DP_EV_TABLE_STATUS)
 
@@ -72,11 +73,11 @@ def _in_force(error: Exception) -> bool:
     return isinstance(error, OpenFlowError) and (error.of_type, error.of_code) in _BUFFER_ERRORS
 
 
-def split_entries(body: bytes) -> list[bytes]:
-    """OpenFlow entries that start with their own 16-bit length (ofp_flow_stats), one after the other."""
+def split_entries(body: bytes, length_at: int = 0) -> list[bytes]:
+    """OpenFlow entries that hold their own 16-bit length (ofp_flow_stats: at their start), one after the other."""
     entries, at = [], 0
     while at + 2 <= len(body):
-        length = int.from_bytes(body[at:at + 2], "big")
+        length = int.from_bytes(body[at + length_at:at + length_at + 2], "big")
         if length < 2:
             raise UnavailableError("the datapath sent an entry without a length")
         entries.append(body[at:at + length])
@@ -244,6 +245,25 @@ class Client:
 
     def barrier_now(self, bridge: int, passed: Callable[[], None]) -> asyncio.Future:
         return self.channel.request(lib.DP_BARRIER, bridge, on_reply=lambda _: passed())
+
+    # -- groups and meters: OpenFlow 1.5's group_mod and group_desc, 1.3's group_stats, meter_mod, meter_config, meter_stats
+    async def group_mod(self, bridge: int, body: bytes) -> None:
+        await self.channel.request(lib.DP_GROUP_MOD, bridge, body)
+
+    async def meter_mod(self, bridge: int, body: bytes) -> None:
+        await self.channel.request(lib.DP_METER_MOD, bridge, body)
+
+    async def group_desc(self, bridge: int, group: int = ALL_GROUPS) -> list[bytes]:
+        return split_entries(await self.channel.request(lib.DP_GROUP_DESC, bridge, _U32.pack(group)))
+
+    async def group_stats(self, bridge: int, group: int = ALL_GROUPS) -> list[bytes]:
+        return split_entries(await self.channel.request(lib.DP_GROUP_STATS, bridge, _U32.pack(group)))
+
+    async def meter_config(self, bridge: int, meter: int = ALL_METERS) -> list[bytes]:
+        return split_entries(await self.channel.request(lib.DP_METER_CONFIG, bridge, _U32.pack(meter)))
+
+    async def meter_stats(self, bridge: int, meter: int = ALL_METERS) -> list[bytes]:
+        return split_entries(await self.channel.request(lib.DP_METER_STATS, bridge, _U32.pack(meter)), 4)
 
     async def watch_flows(self, bridge: int, on: bool) -> None:
         """Whether the datapath tells how the bridge's rules change (DP_EV_FLOW_UPDATE)."""
