@@ -54,8 +54,9 @@ class Daemon:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.01)
 
-    def ofctl(self, command: str, *arguments: str, bridge: str = "br", input: str | None = None) -> str:
-        done = subprocess.run([OFCTL, "-O", "OpenFlow13", command, f"unix:{self.management(bridge)}", *arguments],
+    def ofctl(self, command: str, *arguments: str, bridge: str = "br", input: str | None = None,
+              version: str = "OpenFlow13") -> str:
+        done = subprocess.run([OFCTL, "-O", version, *command.split(), f"unix:{self.management(bridge)}", *arguments],
                               capture_output=True, text=True, timeout=30, input=input)
         assert done.returncode == 0, done.stderr + self.log.read_text()
         return done.stdout + done.stderr
