@@ -54,14 +54,19 @@ class Controller:
         return got
 
     def next(self, timeout: float = 10) -> Frame:
+        """The next message; the switch's echo requests are answered, as any controller does."""
         self.sock.settimeout(timeout)
-        while not self.frames:
-            data = self.sock.recv(65536)
-            if not data:
-                raise EOFError
-            self.buffer += data
-            self.frames = take_frames(self.buffer)
-        return self.frames.pop(0)
+        while True:
+            while not self.frames:
+                data = self.sock.recv(65536)
+                if not data:
+                    raise EOFError
+                self.buffer += data
+                self.frames = take_frames(self.buffer)
+            message = self.frames.pop(0)
+            if message.type != Type.ECHO_REQUEST:
+                return message
+            self.sock.sendall(frame(Type.ECHO_REPLY, message.xid, message.body, version=message.version))
 
     def wait(self, type_: Type, timeout: float = 10):
         while (message := self.next(timeout)).kind != type_:
