@@ -48,7 +48,8 @@ static void put_match10(struct codec_buf *b, const uint8_t *m)
 {
     uint32_t w = get32(m);
     uint16_t type = w & W_DL_TYPE ? 0 : get16(m + 22), vlan = get16(m + 18);
-    bool ip = type == 0x0800, arp = type == 0x0806;
+    /* IPv6 as Open vSwitch has it: all but its addresses. */
+    bool ip4 = type == 0x0800, ip = ip4 || type == 0x86dd, arp = type == 0x0806;
     uint8_t proto = (ip || arp) && !(w & W_PROTO) ? m[25] : 0;
     if (!(w & W_IN_PORT))
         put_oxm(b, F_IN_PORT, codec_port16(get16(m + 4)), 0xffffffff);
@@ -73,19 +74,20 @@ static void put_match10(struct codec_buf *b, const uint8_t *m)
         put_oxm(b, F_IP_PROTO, m[25], 0xff);
     if (arp && !(w & W_PROTO))
         put_oxm(b, F_ARP_OP, m[25], 0xffff);
-    if (ip || arp) {
-        put_prefix(b, ip ? F_IPV4_SRC : F_ARP_SPA, get32(m + 28), w >> 8 & 63);
-        put_prefix(b, ip ? F_IPV4_DST : F_ARP_TPA, get32(m + 32), w >> 14 & 63);
+    if (ip4 || arp) {
+        put_prefix(b, ip4 ? F_IPV4_SRC : F_ARP_SPA, get32(m + 28), w >> 8 & 63);
+        put_prefix(b, ip4 ? F_IPV4_DST : F_ARP_TPA, get32(m + 32), w >> 14 & 63);
     }
     int src = !ip ? -1 : proto == 6 ? F_TCP_SRC : proto == 17 ? F_UDP_SRC : proto == 132 ? F_SCTP_SRC : -1;
     if (src >= 0 && !(w & W_TP_SRC))
         put_oxm(b, src, get16(m + 36), 0xffff);
     if (src >= 0 && !(w & W_TP_DST))
         put_oxm(b, src + 1, get16(m + 38), 0xffff);
-    if (ip && proto == 1 && !(w & W_TP_SRC))
-        put_oxm(b, F_ICMPV4_TYPE, m[37], 0xff);
-    if (ip && proto == 1 && !(w & W_TP_DST))
-        put_oxm(b, F_ICMPV4_CODE, m[39], 0xff);
+    bool icmp = ip4 ? proto == 1 : ip && proto == 58;
+    if (icmp && !(w & W_TP_SRC))
+        put_oxm(b, ip4 ? F_ICMPV4_TYPE : F_ICMPV6_TYPE, m[37], 0xff);
+    if (icmp && !(w & W_TP_DST))
+        put_oxm(b, ip4 ? F_ICMPV4_CODE : F_ICMPV6_CODE, m[39], 0xff);
 }
 
 /* ofp11_match (OpenFlow 1.1.0, A.2.3): masks are of the bits that are ignored. */
@@ -94,7 +96,7 @@ static void put_match11(struct codec_buf *b, const uint8_t *m)
     enum { IN_PORT = 1, VID = 2, PCP = 4, TYPE = 8, TOS = 16, PROTO = 32, TP_SRC = 64, TP_DST = 128, LABEL = 256, TC = 512 };
     uint32_t w = get32(m + 8);
     uint16_t type = w & TYPE ? 0 : get16(m + 40), vlan = get16(m + 36);
-    bool ip = type == 0x0800, arp = type == 0x0806, mpls = type == 0x8847 || type == 0x8848;
+    bool ip4 = type == 0x0800, ip = ip4 || type == 0x86dd, arp = type == 0x0806, mpls = type == 0x8847 || type == 0x8848;
     uint8_t proto = ip && !(w & PROTO) ? m[43] : 0;
     u128 mac = bits_mask(48);
     uint64_t metadata_mask = ~get64(m + 80);
@@ -123,19 +125,20 @@ static void put_match11(struct codec_buf *b, const uint8_t *m)
         put_oxm(b, F_IP_PROTO, m[43], 0xff);
     if (arp && !(w & PROTO))
         put_oxm(b, F_ARP_OP, m[43], 0xffff);
-    if ((ip || arp) && ~get32(m + 48))
-        put_oxm(b, ip ? F_IPV4_SRC : F_ARP_SPA, get32(m + 44), (uint32_t)~get32(m + 48));
-    if ((ip || arp) && ~get32(m + 56))
-        put_oxm(b, ip ? F_IPV4_DST : F_ARP_TPA, get32(m + 52), (uint32_t)~get32(m + 56));
+    if ((ip4 || arp) && ~get32(m + 48))
+        put_oxm(b, ip4 ? F_IPV4_SRC : F_ARP_SPA, get32(m + 44), (uint32_t)~get32(m + 48));
+    if ((ip4 || arp) && ~get32(m + 56))
+        put_oxm(b, ip4 ? F_IPV4_DST : F_ARP_TPA, get32(m + 52), (uint32_t)~get32(m + 56));
     int src = proto == 6 ? F_TCP_SRC : proto == 17 ? F_UDP_SRC : proto == 132 ? F_SCTP_SRC : -1;
     if (src >= 0 && !(w & TP_SRC))
         put_oxm(b, src, get16(m + 60), 0xffff);
     if (src >= 0 && !(w & TP_DST))
         put_oxm(b, src + 1, get16(m + 62), 0xffff);
-    if (proto == 1 && !(w & TP_SRC))
-        put_oxm(b, F_ICMPV4_TYPE, m[61], 0xff);
-    if (proto == 1 && !(w & TP_DST))
-        put_oxm(b, F_ICMPV4_CODE, m[63], 0xff);
+    bool icmp = ip4 ? proto == 1 : ip && proto == 58;
+    if (icmp && !(w & TP_SRC))
+        put_oxm(b, ip4 ? F_ICMPV4_TYPE : F_ICMPV6_TYPE, m[61], 0xff);
+    if (icmp && !(w & TP_DST))
+        put_oxm(b, ip4 ? F_ICMPV4_CODE : F_ICMPV6_CODE, m[63], 0xff);
     if (mpls && !(w & LABEL))
         put_oxm(b, F_MPLS_LABEL, get32(m + 64), 0xfffff);
     if (mpls && !(w & TC))

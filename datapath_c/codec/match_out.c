@@ -126,26 +126,27 @@ static void put_match10(struct codec_buf *b, const struct match *m)
         w &= ~(1u << 20), o[20] = v->vlan_pcp;
     if (k->eth_type)
         w &= ~16u, put16(o + 22, type);
-    bool ip = type == 0x0800, arp = type == 0x0806;
+    bool ip4 = type == 0x0800, ip = ip4 || type == 0x86dd, arp = type == 0x0806;
+    bool icmp = ip && v->ip_proto == (ip4 ? 1 : 58);
     if (ip && k->ip_dscp)
         w &= ~(1u << 21), o[24] = (uint8_t)(v->ip_dscp << 2);
     if (ip && k->ip_proto)
         w &= ~32u, o[25] = v->ip_proto;
     if (arp && k->arp_op)
         w &= ~32u, o[25] = (uint8_t)be16toh(v->arp_op);
-    if (ip || arp) {
+    if (ip4 || arp) {
         memcpy(o + 28, v->ip_src, 4);
         memcpy(o + 32, v->ip_dst, 4);
         w = (w & ~(63u << 8)) | ignored_bits(get32(k->ip_src)) << 8;
         w = (w & ~(63u << 14)) | ignored_bits(get32(k->ip_dst)) << 14;
     }
-    if (ip && v->ip_proto == 1 && k->icmp_type)
+    if (icmp && k->icmp_type)
         w &= ~64u, o[37] = v->icmp_type;
-    if (ip && v->ip_proto == 1 && k->icmp_code)
+    if (icmp && k->icmp_code)
         w &= ~128u, o[39] = v->icmp_code;
-    if (ip && v->ip_proto != 1 && k->tp_src)
+    if (ip && !icmp && k->tp_src)
         w &= ~64u, memcpy(o + 36, &v->tp_src, 2);
-    if (ip && v->ip_proto != 1 && k->tp_dst)
+    if (ip && !icmp && k->tp_dst)
         w &= ~128u, memcpy(o + 38, &v->tp_dst, 2);
     put32(o, w);
 }
@@ -159,7 +160,7 @@ static void put_match11(struct codec_buf *b, const struct match *m)
     memset(o, 0, 88);
     put16(o + 2, 88);
     uint16_t type = k->eth_type == 0xffff ? be16toh(v->eth_type) : 0;
-    bool ip = type == 0x0800, arp = type == 0x0806, mpls = type == 0x8847 || type == 0x8848;
+    bool ip4 = type == 0x0800, ip = ip4 || type == 0x86dd, arp = type == 0x0806, mpls = type == 0x8847 || type == 0x8848;
     if (k->in_port)
         w &= ~1u, memcpy(o + 4, &v->in_port, 4);
     memcpy(o + 12, v->eth_src, 6);
@@ -174,6 +175,7 @@ static void put_match11(struct codec_buf *b, const struct match *m)
         w &= ~4u, o[38] = v->vlan_pcp;
     if (k->eth_type)
         w &= ~8u, put16(o + 40, type);
+    bool icmp = ip && v->ip_proto == (ip4 ? 1 : 58);
     if (ip && k->ip_dscp)
         w &= ~16u, o[42] = (uint8_t)(v->ip_dscp << 2);
     if (ip && k->ip_proto)
@@ -182,19 +184,19 @@ static void put_match11(struct codec_buf *b, const struct match *m)
         w &= ~32u, o[43] = (uint8_t)be16toh(v->arp_op);
     memset(o + 48, 0xff, 4);
     memset(o + 56, 0xff, 4);
-    if (ip || arp) {
+    if (ip4 || arp) {
         memcpy(o + 44, v->ip_src, 4);
         put32(o + 48, ~get32(k->ip_src));
         memcpy(o + 52, v->ip_dst, 4);
         put32(o + 56, ~get32(k->ip_dst));
     }
-    if (ip && v->ip_proto == 1 && k->icmp_type)
+    if (icmp && k->icmp_type)
         w &= ~64u, o[61] = v->icmp_type;
-    if (ip && v->ip_proto == 1 && k->icmp_code)
+    if (icmp && k->icmp_code)
         w &= ~128u, o[63] = v->icmp_code;
-    if (ip && v->ip_proto != 1 && k->tp_src)
+    if (ip && !icmp && k->tp_src)
         w &= ~64u, memcpy(o + 60, &v->tp_src, 2);
-    if (ip && v->ip_proto != 1 && k->tp_dst)
+    if (ip && !icmp && k->tp_dst)
         w &= ~128u, memcpy(o + 62, &v->tp_dst, 2);
     if (mpls && k->mpls_label)
         w &= ~256u, memcpy(o + 64, &v->mpls_label, 4);

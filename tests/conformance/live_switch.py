@@ -17,6 +17,7 @@ tenants:
     bridges:
       br:
         fail_mode: secure
+        protocols: ["{version}"]
         controllers: ["tcp:127.0.0.1:6653"]
         ports:
           c1: {{kind: tap, port_no: 1}}

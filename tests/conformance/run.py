@@ -19,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent / "demo")]
 
+from os_ken.tests.switch.tester import KEY_FLOW  # noqa: E402
 from hosts import Lab, Namespace  # noqa: E402
 from live_switch import LiveSwitch  # noqa: E402
 from published_cases import CATEGORIES, VERSIONS, Published, cases, frame  # noqa: E402
@@ -138,7 +139,7 @@ def _for_a_while(switch: LiveSwitch, step: dict, texts: list, seconds: float) ->
     rate = packets["pktps"]
     ready = [frame(texts) for _ in range(int(rate * seconds))] if packets["randomize"] else \
         [packets["packet_binary"]] * int(rate * seconds)
-    wanted = [dict(t["flow"].match.items()) for t in step["throughput"]]
+    wanted = [dict(t[KEY_FLOW].match.items()) for t in step["throughput"]]
     seen = [[0, 0] for _ in wanted]
     switch.drain()
 
@@ -166,7 +167,7 @@ def _for_a_while(switch: LiveSwitch, step: dict, texts: list, seconds: float) ->
         expected, got = (throughput["pktps"] * took, count) if throughput["pktps"] else \
             (throughput["kbps"] * took * 1024 / 8, octets)
         if abs(got - expected) > expected * MARGIN:
-            raise Failed(f"{dict(throughput['flow'].match.items())}: {got / took:.0f} a second, expected {expected / took:.0f}")
+            raise Failed(f"{dict(throughput[KEY_FLOW].match.items())}: {got / took:.0f} a second, expected {expected / took:.0f}")
 
 
 def outcome(switch: LiveSwitch, case: Published, seconds: float) -> str:

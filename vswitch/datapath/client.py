@@ -14,7 +14,7 @@ from vswitch.datapath.records import (BridgeRecord, CacheStats, ErrorRecord, Flo
                                       PortRef, R, Remotes, TableRecord, TenantRecord, Trace, VtepRecord, pack, size, unpack,
                                       unpack_all)
 from vswitch.datapath.refusals import refusal
-from vswitch.errors import OpenFlowError, UnavailableError
+from vswitch.errors import BundleRefused, OpenFlowError, UnavailableError
 
 _U32 = struct.Struct("=I")
 _REPLY = struct.Struct("=II")
@@ -48,15 +48,20 @@ def _pack_batch(bodies: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def unpack_items(items: bytes, n: int) -> list[bytes]:
+    """Bodies that each stand behind 32 bits of length."""
+    found, at = [], 0
+    for _ in range(n):
+        (length,) = _U32.unpack_from(items, at)
+        at += _U32.size
+        found.append(items[at:at + length])
+        at += length
+    return found
+
+
 def _unpack_batch(body: bytes) -> list[bytes]:
     (n,) = _U32.unpack_from(body)
-    items, at = [], _U32.size
-    for _ in range(n):
-        (length,) = _U32.unpack_from(body, at)
-        at += _U32.size
-        items.append(body[at:at + length])
-        at += length
-    return items
+    return unpack_items(body[_U32.size:], n)
 
 
 def _batch_errors(body: bytes) -> list[tuple[int, Exception]]:
@@ -69,7 +74,8 @@ def _batch_errors(body: bytes) -> list[tuple[int, Exception]]:
     return errors
 
 
-def _in_force(error: Exception) -> bool:
+def in_force(error: Exception) -> bool:
+    """Whether the rule is in force nevertheless."""
     return isinstance(error, OpenFlowError) and (error.of_type, error.of_code) in _BUFFER_ERRORS
 
 
@@ -203,7 +209,7 @@ class Client:
             for index, error in errors.items():
                 outcome[first + index] = error
             if applied is not None:
-                applied([bodies[i] for i in range(first, last) if i - first not in errors or _in_force(errors[i - first])])
+                applied([bodies[i] for i in range(first, last) if i - first not in errors or in_force(errors[i - first])])
 
         runs, requests = _batches(bodies, BODY_MAX), []
         for first, last in runs:
@@ -242,6 +248,28 @@ class Client:
         errors of those that were refused, by index, at the moment the datapath's answer is read."""
         return self.channel.request(lib.DP_FLOW_MOD, bridge, _U32.pack(n) + batch,
                                     on_reply=lambda body: answered(dict(_batch_errors(body))))
+
+    async def write_bundle_runs(self, bridge: int, runs: Sequence[tuple[int, bytes]], committed: Callable[[], None]) -> None:
+        """(number, items) each as write_batch has them, as one bundle. `committed` is called at the moment it is in force;
+        BundleRefused with the index of the first item that was refused."""
+        first: list[tuple[int, Exception]] = []
+
+        def answered(before: int, body: bytes) -> None:
+            if errors := _batch_errors(body):
+                first.append((before + errors[0][0], errors[0][1]))
+
+        requests, before = [self.channel.request(lib.DP_BUNDLE_OPEN, bridge)], 0
+        for n, batch in runs:
+            requests.append(self.channel.request(lib.DP_BUNDLE_ADD, bridge, _U32.pack(n) + batch,
+                                                 on_reply=lambda body, before=before: answered(before, body)))
+            before += n
+        requests.append(self.channel.request(lib.DP_BUNDLE_COMMIT, bridge, on_reply=lambda _: committed()))
+        results = await asyncio.gather(*requests, return_exceptions=True)
+        if first:
+            raise BundleRefused(*first[0])
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     def barrier_now(self, bridge: int, passed: Callable[[], None]) -> asyncio.Future:
         return self.channel.request(lib.DP_BARRIER, bridge, on_reply=lambda _: passed())

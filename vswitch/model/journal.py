@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from vswitch.datapath.client import Client, split_entries
+from vswitch.datapath.client import Client, in_force, split_entries, unpack_items
 from vswitch.errors import UnavailableError
+from vswitch.openflow.native import journal_records
 from vswitch.model.flow_bodies import add_from_stats, delete_from_removed, replayable
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,12 @@ class Journal:
         """Flow_mods that the datapath has carried out, in its order."""
         self._append([replayable(body) for body in bodies])
 
-    def applied_records(self, records: bytes, n: int) -> None:
-        """The same, as `n` records already."""
-        self._append_records(records, n)
+    def applied_batch(self, batch: bytes, n: int, errors: dict[int, Exception]) -> None:
+        """The same, of `n` flow_mods behind 32 bits of length each, but for those with errors that kept them out."""
+        if errors:
+            self.applied([body for i, body in enumerate(unpack_items(batch, n)) if i not in errors or in_force(errors[i])])
+        else:
+            self._append_records(journal_records(batch), n)
 
     def removed(self, body: bytes) -> None:
         """An ofp_flow_removed of the datapath's."""

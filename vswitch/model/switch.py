@@ -402,6 +402,43 @@ class Switch:
             self._background(journal.rewrite(client))
         return outcome
 
+    def write_run(self, bridge: str, n: int, batch: bytes, refused: Callable[[dict[int, Exception]], None]) -> asyncio.Future:
+        """Sends `n` flow_mods, each behind 32 bits of its length, that fit into one message of the channel (BODY_MAX - 4
+        bytes). `refused` is given the errors by index when the datapath has answered, if there are any; the future raises
+        what went wrong with all of them."""
+        client = self._client()
+        bridge_id, journal = self.bridge(bridge).id, self._runs.by_name[bridge].journal
+
+        def answered(errors: dict[int, Exception]) -> None:
+            journal.applied_batch(batch, n, errors)
+            if errors:
+                refused(errors)
+            if journal.outgrown and not client.channel.closed:
+                self._background(journal.rewrite(client))
+
+        return client.write_batch(bridge_id, n, batch, answered)
+
+    async def commit_runs(self, bridge: str, runs: Sequence[tuple[int, bytes]]) -> None:
+        """A bundle of flow_mods alone, as write_run takes them: all in force at one moment, or BundleRefused with the index of
+        the first that was refused."""
+        client = self._client()
+        journal = self._runs.by_name[self.bridge(bridge).name].journal
+
+        def committed() -> None:
+            for n, batch in runs:
+                journal.applied_batch(batch, n, {})
+
+        await client.write_bundle_runs(self.bridge(bridge).id, runs, committed)
+        if journal.outgrown and not client.channel.closed:
+            self._background(journal.rewrite(client))
+
+    def barrier_now(self, bridge: str, passed: Callable[[], None]) -> asyncio.Future:
+        """`passed` is called at the moment the datapath's answer is read."""
+        return self._client().barrier_now(self.bridge(bridge).id, passed)
+
+    def rules_watched(self, bridge: str) -> bool:
+        return bridge in self._watched
+
     async def commit_bundle(self, bridge: str, items: Sequence[tuple[int, object]], *, origin: object = None,
                             xids: Sequence[int] = ()) -> None:
         """Carries out all of a bundle's items in order, or none: (OpenFlow's message type, canonical body; of a port-mod, a

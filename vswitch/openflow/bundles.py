@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vswitch.datapath.client import unpack_items
 from vswitch.errors import BundleRefused, OpenFlowError, VswitchError
 from vswitch.openflow import port_messages as port, rules, session_messages as said
-from vswitch.openflow.codec import Frame
+from vswitch.openflow.codec import Frame, frame_at
 from vswitch.openflow.constants import (HEADER_LEN, BadProperty, BadRequest, BundleFailed, ErrorType, Type)
 from vswitch.openflow.experimenter import experimenter_frame
 from vswitch.openflow.group_messages import group_mod
 from vswitch.openflow.layout import bad_length, bad_property
+from vswitch.openflow.rule_lane import Flows
 from vswitch.openflow.versions import OF13, OF15, ONF, TYPES
 
 if TYPE_CHECKING:
@@ -23,6 +27,9 @@ ONF_CONTROL, ONF_ADD = 2300, 2301
 OPEN, OPEN_REPLY, CLOSE, CLOSE_REPLY, COMMIT, COMMIT_REPLY, DISCARD, DISCARD_REPLY = range(8)
 ATOMIC, ORDERED, TIME = 1, 2, 4
 _ADD_FIXED = 8              # ofp_bundle_add_msg without its header
+
+# Where the message inside an add begins, by version and type on the wire: OFPT_BUNDLE_ADD_MESSAGE, ONF's experimenter message.
+_ADD_HEAD = {(0x05, 34): 16, (0x06, 34): 16, (0x04, 4): 24}
 
 BUNDLES_MAX = 64            # of a connection
 ROOM = 256 << 20            # bytes that a connection's bundles may take
@@ -122,6 +129,26 @@ class Bundles:
         bundle.size += len(inner)
         self._use(bundle)
 
+    def add_flows(self, flows: Flows) -> None:
+        """Flow-mods that follow each other into one bundle, which the lane has made canonical."""
+        session, run = self._session, flows.run
+        try:
+            session.standing.check(Type.BUNDLE_ADD_MESSAGE)
+            bundle = self._open.get(run.bundle) or self.open(run.bundle, run.flags, flows.frame(0))
+            if bundle.closed:
+                self.discard(run.bundle)
+                raise failed(BundleFailed.BUNDLE_CLOSED, f"bundle {run.bundle} is closed")
+            self._check_flags(bundle, run.flags)
+            if sum(other.size for other in self._open.values()) + len(run.batch) > ROOM:
+                raise failed(BundleFailed.MSG_TOO_MANY, f"a connection's bundles may take {ROOM} bytes")
+        except OpenFlowError as e:
+            session.refuse(e, flows.frame(0))
+            return
+        bundle.items.append((Type.FLOW_MOD, flows))
+        bundle.frames.append(flows.frame(0))
+        bundle.size += len(run.batch)
+        self._use(bundle)
+
     async def commit(self, bundle_id: int, flags: int) -> None:
         bundle = self._found(bundle_id)
         self._check_flags(bundle, flags)
@@ -131,10 +158,15 @@ class Bundles:
     async def _carry_out(self, bundle: Bundle) -> None:
         session = self._session
         try:
-            await session.switch.commit_bundle(session.bridge, bundle.items, origin=session,
-                                               xids=[frame.xid for frame in bundle.frames])
+            if all(isinstance(item, Flows) for _, item in bundle.items):
+                await session.switch.commit_runs(session.bridge, [(f.run.n, f.run.batch) for _, f in bundle.items])
+            else:
+                items = list(_single(bundle))
+                await session.switch.commit_bundle(session.bridge, [item for item, _ in items], origin=session,
+                                                   xids=[frame.xid for _, frame in items])
         except BundleRefused as e:
-            session.refuse(e.error, bundle.frames[e.index])
+            frame = next(itertools.islice(_single(bundle), e.index, None))[1]
+            session.refuse(e.error, _inside(frame))
             raise failed(BundleFailed.MSG_FAILED, f"message {e.index} of the bundle: {e.error}") from None
         for (kind, item), frame in zip(bundle.items, bundle.frames):
             if kind == Type.GROUP_MOD:
@@ -183,6 +215,22 @@ class Bundles:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._open.clear()
+
+
+def _single(bundle: Bundle) -> Iterator[tuple[tuple[Type, Any], Frame]]:
+    """Items one by one, with the frame that each came as."""
+    for (kind, item), frame in zip(bundle.items, bundle.frames):
+        if isinstance(item, Flows):
+            for body, one in zip(unpack_items(item.run.batch, item.run.n), item.frames()):
+                yield (kind, body), one
+        else:
+            yield (kind, item), frame
+
+
+def _inside(frame: Frame) -> Frame:
+    """The message inside an add; another message itself."""
+    start = _ADD_HEAD.get((frame.version, frame.type))
+    return frame_at(frame.data, start) if start is not None else frame
 
 
 def _checked(session: Session, outer: Frame, inner: bytes) -> tuple[Type, Any, Frame]:

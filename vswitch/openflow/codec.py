@@ -58,6 +58,12 @@ def take_frames(buffer: bytearray) -> list[Frame]:
     return found
 
 
+def frame_at(data: bytes, at: int) -> Frame:
+    """The whole message at `at`."""
+    version, type_, length, xid = _HEADER.unpack_from(data, at)
+    return Frame(version, type_, xid, data[at:at + length])
+
+
 def frame(type_: int, xid: int, body: bytes = b"", version: int = VERSION) -> bytes:
     """A message of a body that is encoded already; `type_` is the wire's number."""
     return _HEADER.pack(version, type_, HEADER_LEN + len(body), xid) + body

@@ -65,8 +65,10 @@ class Connection:
         self.end_reason = self.end_reason or reason
         self._writer.transport.abort()
 
-    async def run(self, opened: Callable[[], None], handle: Callable[[list[Frame]], Awaitable[None]]) -> None:
-        """Until the connection ends; `end_reason` says why. `opened` is called when hello is done."""
+    async def run(self, opened: Callable[[], None], handle: Callable[[list], Awaitable[None]],
+                  take: Callable[[bytearray], list] = take_frames) -> None:
+        """Until the connection ends; `end_reason` says why. `opened` is called when hello is done. `take` makes what `handle`
+        gets of the bytes that have come since, and takes them off the buffer."""
         keeper: asyncio.Task | None = None
         try:
             self.send(encode_hello(0, self._versions))
@@ -80,7 +82,7 @@ class Connection:
                 if frames:
                     await handle(frames)
                     await self.drain()
-                frames = await self._read()
+                frames = await self._read(take)
         except EOFError:
             self.end_reason = self.end_reason or "closed by the peer"
         except TimeoutError:
@@ -103,13 +105,13 @@ class Connection:
         except (OSError, TimeoutError):
             self._writer.transport.abort()
 
-    async def _read(self) -> list[Frame]:
+    async def _read(self, take: Callable[[bytearray], list] = take_frames) -> list:
         data = await self._reader.read(_READ)
         if not data:
             raise EOFError
         self._heard = self._loop.time()
         self._buffer += data
-        return take_frames(self._buffer)
+        return take(self._buffer)
 
     async def _negotiate(self) -> list[Frame]:
         """Waits for hello; the messages that came with it are the result."""

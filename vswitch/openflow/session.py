@@ -19,6 +19,7 @@ from vswitch.openflow.flow_monitor import Monitors
 from vswitch.openflow.handlers import HANDLERS
 from vswitch.openflow.multipart_parts import Parts
 from vswitch.openflow.roles import Roles, Standing
+from vswitch.openflow.rule_lane import Flows, RuleLane
 
 if TYPE_CHECKING:
     from vswitch.model.switch import Switch
@@ -45,6 +46,7 @@ class Session:
         self.bundles = Bundles(self)
         self.monitors = Monitors(self)
         self.parts = Parts(self)
+        self.lane = RuleLane(self)
         # What Nicira's messages set
         self.packet_in_format = convert.STANDARD
         self.nicira_flows = False       # NXT_SET_FLOW_FORMAT
@@ -61,7 +63,7 @@ class Session:
             self.standing.demoted = lambda: self.agent.tell_role(self)
             self.roles.join(self.standing)
         try:
-            await self.connection.run(opened, self._handle)
+            await self.connection.run(opened, self._handle, self.lane.take)
         finally:
             if not self.auxiliary_id:
                 self.roles.leave(self.standing)
@@ -79,9 +81,37 @@ class Session:
     def reply(self, type_: Type, xid: int, body: bytes = b"") -> None:
         self.connection.send(message_frame(self.version, type_, xid, body))
 
-    async def _handle(self, frames: list[Frame]) -> None:
+    async def _handle(self, messages: list[Frame | Flows]) -> None:
+        """Flow-mods go the lane's way while they can, and barriers with them; all else waits for what the lane has under way,
+        and is handled one after the other."""
+        ordinary: list[Frame] = []
+        for message in messages:
+            if isinstance(message, Flows):
+                if not self.lane.is_plain():
+                    ordinary += message.frames()
+                    continue
+                await self._ordinary(ordinary)
+                if message.run.bundle is not None:
+                    self.bundles.add_flows(message)
+                else:
+                    await self.lane.send(message)
+            elif not ordinary and self._is_barrier(message):
+                await self.lane.barrier(message)
+            else:
+                ordinary.append(message)
+        await self._ordinary(ordinary)
+
+    async def _ordinary(self, frames: list[Frame]) -> None:
         """Flow-mods, and packet-outs, that follow each other go to the datapath together, and a barrier after them with
         them: the channel keeps the order."""
+        if not frames:
+            return
+        await self.lane.settle()
+        taken = frames[:]
+        frames.clear()
+        await self._in_order(taken)
+
+    async def _in_order(self, frames: list[Frame]) -> None:
         at = 0
         kinds = [rules.kind_of(frame.kind, frame.data) for frame in frames]
         while at < len(frames):
