@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 FUZZ_SECONDS ?= 15
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-path clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-path bench-programming conformance clean
 
 all: build
 
@@ -65,6 +65,14 @@ test-python: deps-test build ryu-env
 
 bench: deps-test build
 	$(SUDO) $(BIN)/python -P benchmarks/containers.py
+
+# How fast rules go in and out, beside Open vSwitch.
+bench-programming: deps-test build
+	$(SUDO) $(BIN)/python -P benchmarks/programming.py
+
+# Every published conformance case, against the real switch.
+conformance: deps-test build
+	$(SUDO) $(BIN)/python -P tests/conformance/run.py $(CASES)
 
 # Cycles per packet in each stage, without ports.
 bench-path: build

@@ -92,11 +92,14 @@ def _remove_namespace(name: str) -> None:
 
 
 class Namespace:
-    def __init__(self, lab: Lab, name: str):
+    """`made`: it is there already, and goes with whoever made it."""
+
+    def __init__(self, lab: Lab, name: str, *, made: bool = False):
         self.lab = lab
         self.name = name
-        output("ip", "netns", "add", name)
-        self.ip("link", "set", "lo", "up")
+        if not made:
+            output("ip", "netns", "add", name)
+            self.ip("link", "set", "lo", "up")
 
     def ip(self, *words: object) -> str:
         return output("ip", "-n", self.name, *words)

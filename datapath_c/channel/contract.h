@@ -59,6 +59,12 @@ enum dp_type {
     DP_COLLECT = 27,       /* object = bridge; dp_port_ref -> dp_batch of the frames a dummy port has sent (and forgets) */
     DP_CACHE_STATS = 28,   /* -> dp_cache[] , one per tenant with a cache */
     DP_SHUTDOWN = 29,      /* end the datapath in order: taps go away */
+    DP_GROUP_MOD = 30,     /* object = bridge; OF 1.5 group_mod */
+    DP_GROUP_DESC = 31,    /* object = bridge; dp_number: group or OFPG_ALL -> OF 1.5 group_desc[] over replies */
+    DP_GROUP_STATS = 32,   /* likewise -> OF 1.3 group_stats[] */
+    DP_METER_MOD = 33,     /* object = bridge; OF 1.3 meter_mod */
+    DP_METER_CONFIG = 34,  /* object = bridge; dp_number: meter or OFPM_ALL -> OF 1.3 meter_config[] */
+    DP_METER_STATS = 35,   /* likewise -> OF 1.3 meter_stats[] */
     DP_TABLE_MOD = 38,     /* object = bridge; dp_table: how one table, or with table_id 0xff every, is configured */
     DP_TABLE_DESC = 39,    /* object = bridge -> dp_table[] of the tables that are configured or in use */
     DP_BUNDLE_OPEN = 40,   /* object = bridge: changes of its rules from here on are made for later */
@@ -249,6 +255,10 @@ struct dp_table {
     uint32_t config;       /* enum dp_table_config bits */
     uint32_t max_entries;  /* 0 = 1,000,000 */
     uint32_t reason;       /* in events: enum dp_table_event */
+};
+
+struct dp_number {
+    uint32_t number;
 };
 
 struct dp_flow_watch {

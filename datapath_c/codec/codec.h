@@ -69,8 +69,9 @@ struct codec_run {
  * count as flow_mods, and in versions 4 to 6 bundle-add messages as flow_mods of their bundle. */
 uint32_t codec_scan(uint32_t version, uint32_t form, const uint8_t *in, size_t len, uint8_t *out, size_t size, size_t batch,
                     uint32_t *items, uint32_t max_items, struct codec_run *runs, uint32_t max_runs, size_t *used);
-/* Takes from canonical flow_mods (as in a run's output) what makes sense only once. */
-void codec_make_replayable(uint8_t *batch, size_t len);
+/* Makes records of a journal of canonical flow_mods (as in a run's output): what makes sense only once is taken from them, and
+ * their lengths are put into network order. */
+void codec_make_records(uint8_t *batch, size_t len);
 /* Multipart replies of a flow dump: entries as codec_flow_stats_out makes them, in whole messages that all say that more
  * follows. `*last` is where the last message starts. */
 int64_t codec_flow_stats_messages(uint32_t version, uint32_t form, uint32_t xid, const uint8_t *entries, size_t len,

@@ -108,11 +108,12 @@ uint32_t codec_scan(uint32_t version, uint32_t form, const uint8_t *in, size_t l
     return n_runs;
 }
 
-void codec_make_replayable(uint8_t *batch, size_t len)
+void codec_make_records(uint8_t *batch, size_t len)
 {
     for (size_t at = 0; at + 4 <= len;) {
         uint32_t n;
         memcpy(&n, batch + at, 4);
+        put32(batch + at, n);
         at += 4;
         if (n > len - at || n < OFP_FLOW_MOD_FIXED)
             return;

@@ -1,6 +1,8 @@
 /* The standard's actions, before anything is stored (OpenFlow 1.3.5, 7.2.5; 1.5.1, 7.2.6). */
 #include "flow/actions_check.h"
 #include "base/bytes.h"
+#include "flow/group.h"
+#include "flow/meter.h"
 #include "flow/openflow.h"
 #include "flow/subfield.h"
 
@@ -176,9 +178,13 @@ static int check_action(const struct actions_context *c, const uint8_t *a, size_
     case OFPAT_POP_PBB:
         return check_tags(c, type, get16(a + 4), f);
     case OFPAT_GROUP:
-        return BAD_ACTION(BAD_OUT_GROUP, "group %u does not exist", get32(a + 4));
+        if (!c->bridge || !group_find(c->bridge, get32(a + 4)))
+            return BAD_ACTION(BAD_OUT_GROUP, "group %u does not exist", get32(a + 4));
+        return 0;
     case OFPAT_METER:
-        return fault_openflow(f, OFPET_METER_MOD_FAILED, 3, "actions", "meter %u does not exist", get32(a + 4));
+        if (!c->bridge || !meter_find(c->bridge, get32(a + 4)))
+            return fault_openflow(f, OFPET_METER_MOD_FAILED, 3, "actions", "meter %u does not exist", get32(a + 4));
+        return 0;
     default:                   /* copy-ttl-out, copy-ttl-in, set-queue */
         return 0;
     }

@@ -4,6 +4,8 @@
 #include <string.h>
 #include "base/defer.h"
 #include "flow/bundle.h"
+#include "flow/group.h"
+#include "flow/meter.h"
 #include "flow/rule_list.h"
 #include "port/port.h"
 
@@ -74,6 +76,8 @@ static void free_bridge(void *bridge)
         free(b->buffers[i].data);
     mac_table_destroy(&b->macs);
     free(b->forget);
+    groups_free(b);
+    meters_free(b);
     free(atomic_load_explicit(&b->ports, memory_order_relaxed));
     free(b);
 }
@@ -88,6 +92,9 @@ void bridge_free(struct bridge *b)
         if (t)
             table_clear(t);
     }
+    struct id_map *groups = atomic_load_explicit(&b->groups, memory_order_relaxed);
+    for (uint32_t i = 0; groups && i < groups->n; i++)
+        b->tenant->rule_bytes -= ((struct group *)groups->at[i].object)->size;
     b->tenant->n_bridges--;
     tenant_changed(b->tenant);
     defer(free_bridge, b);

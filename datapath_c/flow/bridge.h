@@ -6,6 +6,7 @@
 #define VSWITCH_BRIDGE_H
 #include <stdatomic.h>
 #include "channel/contract.h"
+#include "flow/id_map.h"
 #include "flow/mac_table.h"
 #include "flow/openflow.h"
 
@@ -45,6 +46,8 @@ struct bridge {
     struct datapath *dp;
     _Atomic uint32_t miss;     /* enum dp_miss */
     struct table *_Atomic tables[OFPTT_MAX];   /* NULL until a rule comes */
+    id_map_ref groups, meters;
+    uint32_t group_mark;       /* of the last walk through groups that name each other */
     struct port_map *_Atomic ports;
     struct mac_table macs;
     struct rule *timed;        /* rules with timeouts */

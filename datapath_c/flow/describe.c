@@ -1,5 +1,7 @@
 #include "flow/describe.h"
+#include "flow/group.h"
 #include "flow/match.h"
+#include "flow/meter.h"
 #include "path/drops.h"
 #include "port/port.h"
 
@@ -58,6 +60,21 @@ static void describe_op(FILE *out, const struct op *op)
         break;
     case OP_SET_QUEUE:
         fprintf(out, "set queue %u", op->arg32);
+        break;
+    case OP_GROUP:
+        fprintf(out, "group %u", op->group->id);
+        break;
+    case OP_BUCKET:
+        fprintf(out, "bucket %u", op->group->buckets[op->row - 1].id);
+        break;
+    case OP_SELECT:
+        fprintf(out, "one of the copies in the next %u, by hash:", op->row);
+        break;
+    case OP_METER:
+        fprintf(out, "meter %u", op->meter->id);
+        break;
+    case OP_COUNT:
+        fprintf(out, "(counted on the rule)");
         break;
     case OP_CLONE:
         fprintf(out, "for a copy, the next %u:", op->arg32);

@@ -1,6 +1,7 @@
 #include "flow/instructions.h"
 #include "base/bytes.h"
 #include "flow/actions_check.h"
+#include "flow/meter.h"
 #include "flow/openflow.h"
 
 #define BAD_INSTRUCTION(code, ...)                                                                                     \
@@ -46,7 +47,9 @@ int instructions_check(const struct bridge *b, const uint8_t *data, size_t len, 
         case OFPIT_METER:
             if (n != 8)
                 return BAD_INSTRUCTION(BAD_LEN, "meter of %zu bytes", n);
-            return fault_openflow(f, OFPET_METER_MOD_FAILED, 3, "instructions", "meter %u does not exist", get32(i + 4));
+            if (!meter_find(b, get32(i + 4)))
+                return fault_openflow(f, OFPET_METER_MOD_FAILED, 3, "instructions", "meter %u does not exist", get32(i + 4));
+            break;
         default:
             if (n != 8)
                 return BAD_INSTRUCTION(BAD_LEN, "clear-actions of %zu bytes", n);
@@ -65,7 +68,7 @@ int instructions_check(const struct bridge *b, const uint8_t *data, size_t len, 
     return r;
 }
 
-static bool list_output(const uint8_t *data, size_t len, uint32_t port, uint32_t group)
+bool actions_output(const uint8_t *data, size_t len, uint32_t port, uint32_t group)
 {
     for (size_t at = 0; at + 8 <= len; at += get16(data + at + 2)) {
         uint16_t type = get16(data + at);
@@ -82,8 +85,24 @@ bool instructions_output(const uint8_t *data, size_t len, uint32_t port, uint32_
     for (size_t at = 0; at + 8 <= len; at += get16(data + at + 2)) {
         uint16_t type = get16(data + at);
         if ((type == OFPIT_APPLY_ACTIONS || type == OFPIT_WRITE_ACTIONS) &&
-            list_output(data + at + 8, get16(data + at + 2) - 8u, port, group))
+            actions_output(data + at + 8, get16(data + at + 2) - 8u, port, group))
             return true;
+    }
+    return false;
+}
+
+bool instructions_meter(const uint8_t *data, size_t len, uint32_t meter)
+{
+    for (size_t at = 0; at + 8 <= len; at += get16(data + at + 2)) {
+        const uint8_t *i = data + at;
+        uint16_t type = get16(i);
+        if (type == OFPIT_METER && get32(i + 4) == meter)
+            return true;
+        if (type != OFPIT_APPLY_ACTIONS && type != OFPIT_WRITE_ACTIONS)
+            continue;
+        for (size_t o = 8; o + 8 <= get16(i + 2); o += get16(i + o + 2))
+            if (get16(i + o) == OFPAT_METER && get32(i + o + 4) == meter)
+                return true;
     }
     return false;
 }

@@ -10,6 +10,9 @@ struct bridge;
 int instructions_check(const struct bridge *b, const uint8_t *data, size_t len, uint8_t table_id, const struct match *m,
                        fault *f);
 /* Whether some action outputs to `port`, resp. to `group` (flow-mod's and multipart's out_port, out_group). */
+bool actions_output(const uint8_t *actions, size_t len, uint32_t port, uint32_t group);
+/* Whether the instructions, or an action of theirs, name the meter. */
+bool instructions_meter(const uint8_t *data, size_t len, uint32_t meter);
 bool instructions_output(const uint8_t *data, size_t len, uint32_t port, uint32_t group);
 
 #endif

@@ -3,6 +3,8 @@
 #define VSWITCH_PROGRAM_H
 #include <stdint.h>
 
+struct group;
+struct meter;
 struct rule;
 struct table;
 struct port;
@@ -32,6 +34,11 @@ enum op_code {
     OP_TRUNC,                  /* arg32: cut the packet to so many bytes */
     OP_CONTEXT,                /* field, value: of the pipeline, for the packet-in that follows */
     OP_LEARN,                  /* bytes: a struct learned; the rule to add */
+    OP_GROUP,                  /* group: the packet came to it */
+    OP_BUCKET,                 /* group, row: the copy goes through this bucket */
+    OP_SELECT,                 /* group; row: so many ops that follow are clones, of which one is carried out */
+    OP_METER,                  /* meter, which may end the program for the packet */
+    OP_COUNT,                  /* rule: matched behind a meter, so counted here */
     OP_FIN_TIMEOUT             /* rule whose timeouts shrink; arg: idle, arg2: hard */
 };
 
@@ -50,6 +57,11 @@ struct op {
         };
         uint32_t arg32;
         struct rule *rule;
+        struct meter *meter;
+        struct {
+            const struct group *group;
+            uint32_t row;
+        };
         struct {
             const uint8_t *bytes;
             uint32_t len;

@@ -182,8 +182,8 @@ void rule_changed(const struct rule *r, uint16_t what, uint8_t reason)
 void rule_remove(struct rule *r, uint8_t reason)
 {
     struct bridge *b = r->table->bridge;
-    bool timed_out = reason == OFPRR_IDLE_TIMEOUT || reason == OFPRR_HARD_TIMEOUT;
-    if (b->dp->rule_removed && (timed_out || r->flags & OFPFF_SEND_FLOW_REM))
+    /* Whoever keeps the rules has to know of all that no flow_mod of his removed. */
+    if (b->dp->rule_removed && (reason != OFPRR_DELETE || r->flags & OFPFF_SEND_FLOW_REM))
         b->dp->rule_removed(b, r, reason);
     rule_changed(r, DP_UPDATE_REMOVED, reason);
     note_learned(r);

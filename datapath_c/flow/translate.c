@@ -135,6 +135,8 @@ static void run_action_set(struct translation *x)
             for (unsigned i = 0; i < x->n_others; i++)
                 standard_action(x, x->others[i]);
         } else if (x->set[slot]) {
+            if (slot == SET_OUTPUT && x->set[SET_GROUP])
+                continue;      /* the group decides */
             if (slot == SET_OUTPUT) {
                 x->table_id = x->set_table;
                 x->cookie = x->set_cookie;
@@ -144,6 +146,31 @@ static void run_action_set(struct translation *x)
     }
 }
 
+void run_as_action_set(struct translation *x, const uint8_t *actions, size_t len)
+{
+    struct {
+        const uint8_t *set[N_SET], *fields[N_ALL_FIELDS], *others[TRANSLATE_MAX_OTHERS];
+    } saved;
+    unsigned n_others = x->n_others;
+    uint8_t set_table = x->set_table, table_id = x->table_id;
+    uint64_t set_cookie = x->set_cookie;
+    memcpy(saved.set, x->set, sizeof saved.set);
+    memcpy(saved.fields, x->set_fields, sizeof saved.fields);
+    memcpy(saved.others, x->others, n_others * sizeof x->others[0]);
+    uint32_t actset_output = x->key.key.actset_output;
+    clear_actions(x);
+    write_actions(x, actions, len);
+    run_action_set(x);
+    memcpy(x->set, saved.set, sizeof saved.set);
+    memcpy(x->set_fields, saved.fields, sizeof saved.fields);
+    memcpy(x->others, saved.others, n_others * sizeof x->others[0]);
+    x->n_others = n_others;
+    x->set_table = set_table;
+    x->table_id = table_id;
+    x->set_cookie = set_cookie;
+    x->key.key.actset_output = actset_output;
+}
+
 /* Carries out a rule's instructions in the order of 5.9, whatever order they came in. Returns the next table, or -1. */
 static int run_instructions(struct translation *x, const struct instructions *list)
 {
@@ -151,6 +178,8 @@ static int run_instructions(struct translation *x, const struct instructions *li
     for (size_t o = 0; o + 8 <= list->len; o += get16(list->bytes + o + 2))
         at[get16(list->bytes + o)] = list->bytes + o;
     const uint8_t *i;
+    if ((i = at[OFPIT_METER]))
+        meter_action(x, get32(i + 4));
     if ((i = at[OFPIT_APPLY_ACTIONS]))
         translate_actions(x, i + 8, get16(i + 2) - 8u);
     if (x->stop || x->exit || x->overflow)
@@ -197,7 +226,10 @@ static struct rule *find_rule(struct translation *x, int id, struct table **tabl
         return NULL;
     }
     struct rule *r = rule_of(c);
-    x->rules[x->n_rules++] = r;
+    if (x->metered)
+        emit(x, OP_COUNT)->rule = r;
+    else
+        x->rules[x->n_rules++] = r;
     x->rule = r;
     x->table_id = (uint8_t)id;
     x->cookie = r->cookie;

@@ -505,6 +505,12 @@ void standard_action(struct translation *x, const uint8_t *a)
     case OFPAT_SET_QUEUE:
         emit(x, OP_SET_QUEUE)->arg32 = get32(a + 4);
         break;
+    case OFPAT_GROUP:
+        group_action(x, get32(a + 4));
+        break;
+    case OFPAT_METER:
+        meter_action(x, get32(a + 4));
+        break;
     case OFPAT_COPY_FIELD:
         move_action(x, a, get16(a + 2));
         break;

@@ -53,6 +53,10 @@ void standard_action(struct translation *x, const uint8_t *a);
 /* An experimenter's action of `len` bytes. */
 void experimenter_action(struct translation *x, const uint8_t *a, size_t len);
 void move_action(struct translation *x, const uint8_t *a, size_t len);
+void group_action(struct translation *x, uint32_t id);
+void meter_action(struct translation *x, uint32_t id);
+/* A list of actions as an action set of its own: in the order of 5.10. */
+void run_as_action_set(struct translation *x, const uint8_t *actions, size_t len);
 void learn_action(struct translation *x, const uint8_t *a, size_t len);
 
 #endif

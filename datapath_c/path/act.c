@@ -1,5 +1,7 @@
 #include "path/act.h"
 #include "base/bytes.h"
+#include "flow/group.h"
+#include "flow/meter.h"
 #include "path/headers.h"
 #include "path/learn.h"
 #include "path/output.h"
@@ -51,6 +53,43 @@ static void act_copy(struct worker *w, struct wtenant *t, struct bridge *b, cons
         packet_unref(copy);
 }
 
+/* One of the clones behind an OP_SELECT, drawn by the packet's headers. */
+static void select_section(struct worker *w, struct wtenant *t, struct bridge *b, const struct packet *p, const struct op *op)
+{
+    uint32_t hash = group_hash(op->group, &p->key);
+    const struct op *best = NULL;
+    double best_score = 0;
+    for (const struct op *s = op + 1, *end = s + op->row; s < end; s += 1 + s->arg32) {
+        double score = bucket_score(hash, &op->group->buckets[s[1].row - 1]);
+        if (score > best_score) {
+            best = s;
+            best_score = score;
+        }
+    }
+    if (best)
+        act_copy(w, t, b, p, best + 1, best->arg32);
+}
+
+/* The packet as the meter leaves it, or NULL. */
+static struct packet *meter(struct worker *w, struct wtenant *t, struct packet *p, struct meter *m)
+{
+    uint8_t levels;
+    switch (meter_packet(m, w->id, p, w->now, &levels)) {
+    case METER_DROP:
+        t->account->drops[DROP_METER]++;
+        packet_unref(p);
+        return NULL;
+    case METER_REMARK:
+        if ((p = packet_own(p)))
+            raise_drop_precedence(p, levels);
+        else
+            t->account->drops[DROP_NO_BUFFER]++;
+        return p;
+    default:
+        return p;
+    }
+}
+
 struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct op *ops,
                        unsigned n)
 {
@@ -86,6 +125,23 @@ struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, st
         case OP_CLONE:
             act_copy(w, t, b, p, op + 1, op->arg32);
             i += op->arg32;
+            break;
+        case OP_GROUP:
+            group_count(op->group, w->id, 0, p->len);
+            break;
+        case OP_BUCKET:
+            group_count(op->group, w->id, op->row, p->len);
+            break;
+        case OP_SELECT:
+            select_section(w, t, b, p, op);
+            i += op->row;
+            break;
+        case OP_COUNT:
+            count_rules(w, &(struct rule *){op->rule}, 1, NULL, 1, p->len);
+            break;
+        case OP_METER:
+            if (!(p = meter(w, t, p, op->meter)))
+                return NULL;
             break;
         case OP_LEARN:
             learn(w, t, b, (struct learned *)op->bytes);

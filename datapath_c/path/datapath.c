@@ -392,7 +392,10 @@ void datapath_tick(struct datapath *dp)
         if (!p || !p->ops->state)
             continue;
         uint32_t state = p->ops->state(p);
-        if (atomic_exchange(&p->state, state) != state && dp->port_status)
+        if (atomic_exchange(&p->state, state) == state)
+            continue;
+        tenant_changed(p->bridge->tenant);     /* groups and bundles choose by it */
+        if (dp->port_status)
             dp->port_status(p->bridge, p, DP_PORT_MODIFIED);
     }
     defer_run();

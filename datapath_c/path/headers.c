@@ -323,6 +323,19 @@ enum drop set_field(struct packet *p, enum field_id field, const uint8_t *v)
     return N_DROPS;
 }
 
+void raise_drop_precedence(struct packet *p, uint8_t levels)
+{
+    uint8_t *ip = ip_header(p, 4);
+    if (!ip && !(ip = ip_header(p, 6)))
+        return;
+    uint8_t dscp = (uint8_t)(ip[0] >> 4 == 4 ? ip[1] >> 2 : get16(ip) >> 6 & 63);
+    unsigned class = dscp >> 3, precedence = dscp >> 1 & 3;
+    if (dscp & 1 || class < 1 || class > 4 || !precedence)
+        return;                /* not of assured forwarding (RFC 2597, 6) */
+    precedence = precedence + levels > 3 ? 3 : precedence + levels;
+    set_traffic_class(p, (uint8_t)((class << 3 | precedence << 1) << 2), 0xfc);
+}
+
 enum drop trunc_packet(struct packet *p, uint32_t len)
 {
     if (p->len > len) {

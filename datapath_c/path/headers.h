@@ -19,6 +19,8 @@ enum drop dec_mpls_ttl(struct packet *p);
 enum drop set_nw_ttl(struct packet *p, uint8_t ttl);
 enum drop dec_nw_ttl(struct packet *p);
 enum drop copy_ttl_out(struct packet *p);
+/* An AF packet's drop precedence rises by so many levels, to 3 at most (RFC 2597; OpenFlow 1.3.5, 5.7.1). */
+void raise_drop_precedence(struct packet *p, uint8_t levels);
 enum drop trunc_packet(struct packet *p, uint32_t len);
 enum drop copy_ttl_in(struct packet *p);
 

@@ -51,7 +51,11 @@ static void carry_out(struct letter *l, void *consumer)
         translation_init(&x, w, t, b, p);
         translate_actions(&x, o->bytes, o->actions_len);
         count_rules(w, x.rules, x.n_rules, x.miss, 1, p->len);
-        if (x.packet && (p = act_run(w, t, b, x.packet, x.ops, x.n_ops)))
+        if (x.overflow) {
+            t->account->drops[DROP_LOOP]++;
+            if (x.packet)
+                packet_unref(x.packet);
+        } else if (x.packet && (p = act_run(w, t, b, x.packet, x.ops, x.n_ops)))
             packet_unref(p);
         worker_process(w, t, NULL, 0);
     }

@@ -50,9 +50,14 @@ void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
             break;
     }
     count_rules(w, x.rules, x.n_rules, x.miss, 1, len);
-    if (x.overflow)
+    if (x.overflow) {
+        /* What was decided is not whole: none of it is carried out. */
         t->account->drops[DROP_LOOP]++;
-    struct program *program = x.cacheable && !x.overflow && c ? translation_program(&x) : NULL;
+        if (x.packet)
+            packet_unref(x.packet);
+        return;
+    }
+    struct program *program = x.cacheable && c ? translation_program(&x) : NULL;
     if (program)
         cache_insert(c, &key, p->hash, x.wc, generation, program, m, w->now);
     if (!x.packet)

@@ -5,6 +5,9 @@
 #include "base/clock.h"
 #include "base/defer.h"
 #include "flow/cache.h"
+#include "flow/bundle.h"
+#include "flow/group.h"
+#include "flow/meter.h"
 #include "flow/table.h"
 #include "path/worker.h"
 #include "port/dummy.h"
@@ -136,6 +139,52 @@ int sim_remove_port(struct sim *s, uint32_t bridge, uint32_t port_no, struct dp_
 int sim_modify_port(struct sim *s, uint32_t bridge, const struct dp_port_mod *m, struct dp_error *error)
 {
     return datapath_modify_port(s->dp, bridge, m, error);
+}
+
+int sim_group_mod(struct sim *s, uint32_t bridge, const uint8_t *body, uint32_t len, struct dp_error *error)
+{
+    struct bridge *b = datapath_bridge(s->dp, bridge, error);
+    return b ? group_mod(b, body, len, error) : -ENOENT;
+}
+
+int sim_meter_mod(struct sim *s, uint32_t bridge, const uint8_t *body, uint32_t len, struct dp_error *error)
+{
+    struct bridge *b = datapath_bridge(s->dp, bridge, error);
+    return b ? meter_mod(b, body, len, error) : -ENOENT;
+}
+
+int sim_tell(struct sim *s, uint32_t bridge, uint32_t what, uint32_t number, uint8_t *out, uint32_t size,
+             struct dp_error *error)
+{
+    struct bridge *b = datapath_bridge(s->dp, bridge, error);
+    if (!b)
+        return -ENOENT;
+    struct group *g = group_find(b, number);
+    struct meter *m = meter_find(b, number);
+    switch (what) {
+    case DP_GROUP_DESC:
+        return g ? (int)group_desc_put(g, out, size) : 0;
+    case DP_GROUP_STATS:
+        return g ? (int)group_stats_put(b, g, clock_now(), out, size) : 0;
+    case DP_METER_CONFIG:
+        return m ? (int)meter_config_put(m, out) : 0;
+    default:
+        return m ? (int)meter_stats_put(b, m, clock_now(), out) : 0;
+    }
+}
+
+int sim_bundle(struct sim *s, uint32_t bridge, uint32_t step, struct dp_error *error)
+{
+    struct bridge *b = datapath_bridge(s->dp, bridge, error);
+    if (!b)
+        return -ENOENT;
+    if (step == 0)
+        return bundle_open(b, 1, error);
+    if (step == 1)
+        bundle_commit(b);
+    else
+        bundle_discard(b);
+    return 0;
 }
 
 int sim_flow_mod(struct sim *s, uint32_t bridge, const uint8_t *body, uint32_t len, struct dp_error *error)

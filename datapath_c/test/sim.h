@@ -19,6 +19,14 @@ int sim_add_port(struct sim *s, struct dp_port *p, struct dp_error *error);
 int sim_remove_port(struct sim *s, uint32_t bridge, uint32_t port_no, struct dp_error *error);
 int sim_modify_port(struct sim *s, uint32_t bridge, const struct dp_port_mod *m, struct dp_error *error);
 /* OF bodies, as on the channel. */
+/* OpenFlow 1.5's group_mod and 1.3's meter_mod bodies; what the channel's DP_GROUP_DESC and the others give (`what` is the
+ * request's type): bytes, or a negative errno. */
+int sim_group_mod(struct sim *s, uint32_t bridge, const uint8_t *body, uint32_t len, struct dp_error *error);
+int sim_meter_mod(struct sim *s, uint32_t bridge, const uint8_t *body, uint32_t len, struct dp_error *error);
+int sim_tell(struct sim *s, uint32_t bridge, uint32_t what, uint32_t number, uint8_t *out, uint32_t size,
+             struct dp_error *error);
+/* A bundle of flow_mods: 0 opens, 1 commits, 2 discards. */
+int sim_bundle(struct sim *s, uint32_t bridge, uint32_t step, struct dp_error *error);
 int sim_flow_mod(struct sim *s, uint32_t bridge, const uint8_t *body, uint32_t len, struct dp_error *error);
 int sim_packet_out(struct sim *s, uint32_t bridge, const uint8_t *body, uint32_t len, struct dp_error *error);
 /* Writes ofp_flow_stats entries; returns the bytes, or a negative errno (-ENOBUFS: `size` is too small). */

@@ -66,6 +66,22 @@ class Sim:
     def flow_mod(self, body: bytes, bridge: int = 1) -> None:
         self._check(lib.sim_flow_mod(self._sim, bridge, body, len(body), self._error))
 
+    def group_mod(self, body: bytes, bridge: int = 1) -> None:
+        """OpenFlow 1.5's."""
+        self._check(lib.sim_group_mod(self._sim, bridge, body, len(body), self._error))
+
+    def meter_mod(self, body: bytes, bridge: int = 1) -> None:
+        self._check(lib.sim_meter_mod(self._sim, bridge, body, len(body), self._error))
+
+    def tell(self, what: int, number: int, bridge: int = 1) -> bytes:
+        """The entry that DP_GROUP_DESC, DP_GROUP_STATS, DP_METER_CONFIG or DP_METER_STATS gives; b"" where there is none."""
+        n = self._check(lib.sim_tell(self._sim, bridge, what, number, self._buffer, len(self._buffer), self._error))
+        return bytes(self._buffer[0:n])
+
+    def bundle(self, step: int, bridge: int = 1) -> None:
+        """0 opens, 1 commits, 2 discards."""
+        self._check(lib.sim_bundle(self._sim, bridge, step, self._error))
+
     def packet_out(self, frame: bytes, actions: bytes, in_port: int = 0xfffffffd, bridge: int = 1,
                    buffer_id: int = NO_BUFFER) -> None:
         body = struct.pack("!IIH6x", buffer_id, in_port, len(actions)) + actions + frame

@@ -21,6 +21,7 @@ _REPLY = struct.Struct("=II")
 _BATCH_MAX = 256            # items a batch: the datapath names at most so many that it refused
 _BUFFER_ERRORS = {(1, 7), (1, 8)}   # OFPBRC_BUFFER_EMPTY, _UNKNOWN: the rule is in force, its packet was not to be had
 ALL_PORTS = 0xffffffff
+ALL_GROUPS, ALL_METERS = 0xfffffffc, 0xffffffff
 EVENT_PACKET_IN, EVENT_FLOW_REMOVED, EVENT_PORT_STATUS, EVENT_FLOW_UPDATE, EVENT_TABLE_STATUS = (
     lib.DP_EV_PACKET_IN, lib.DP_EV_FLOW_REMOVED, lib.DP_EV_PORT_STATUS, lib.DP_EV_FLOW_UPDATE, lib.DP_EV_TABLE_STATUS)
 
@@ -72,11 +73,11 @@ def _in_force(error: Exception) -> bool:
     return isinstance(error, OpenFlowError) and (error.of_type, error.of_code) in _BUFFER_ERRORS
 
 
-def split_entries(body: bytes) -> list[bytes]:
-    """OpenFlow entries that start with their own 16-bit length (ofp_flow_stats), one after the other."""
+def split_entries(body: bytes, length_at: int = 0) -> list[bytes]:
+    """OpenFlow entries that hold their own 16-bit length (ofp_flow_stats: at their start), one after the other."""
     entries, at = [], 0
     while at + 2 <= len(body):
-        length = int.from_bytes(body[at:at + 2], "big")
+        length = int.from_bytes(body[at + length_at:at + length_at + 2], "big")
         if length < 2:
             raise UnavailableError("the datapath sent an entry without a length")
         entries.append(body[at:at + length])
@@ -236,6 +237,34 @@ class Client:
             raise ended
         return outcome
 
+    def write_batch(self, bridge: int, n: int, batch: bytes, answered: Callable[[dict[int, Exception]], None]) -> asyncio.Future:
+        """Sends `n` flow_mods, each behind 32 bits of its length, all of which fit into one message. `answered` is given the
+        errors of those that were refused, by index, at the moment the datapath's answer is read."""
+        return self.channel.request(lib.DP_FLOW_MOD, bridge, _U32.pack(n) + batch,
+                                    on_reply=lambda body: answered(dict(_batch_errors(body))))
+
+    def barrier_now(self, bridge: int, passed: Callable[[], None]) -> asyncio.Future:
+        return self.channel.request(lib.DP_BARRIER, bridge, on_reply=lambda _: passed())
+
+    # -- groups and meters: OpenFlow 1.5's group_mod and group_desc, 1.3's group_stats, meter_mod, meter_config, meter_stats
+    async def group_mod(self, bridge: int, body: bytes) -> None:
+        await self.channel.request(lib.DP_GROUP_MOD, bridge, body)
+
+    async def meter_mod(self, bridge: int, body: bytes) -> None:
+        await self.channel.request(lib.DP_METER_MOD, bridge, body)
+
+    async def group_desc(self, bridge: int, group: int = ALL_GROUPS) -> list[bytes]:
+        return split_entries(await self.channel.request(lib.DP_GROUP_DESC, bridge, _U32.pack(group)))
+
+    async def group_stats(self, bridge: int, group: int = ALL_GROUPS) -> list[bytes]:
+        return split_entries(await self.channel.request(lib.DP_GROUP_STATS, bridge, _U32.pack(group)))
+
+    async def meter_config(self, bridge: int, meter: int = ALL_METERS) -> list[bytes]:
+        return split_entries(await self.channel.request(lib.DP_METER_CONFIG, bridge, _U32.pack(meter)))
+
+    async def meter_stats(self, bridge: int, meter: int = ALL_METERS) -> list[bytes]:
+        return split_entries(await self.channel.request(lib.DP_METER_STATS, bridge, _U32.pack(meter)), 4)
+
     async def watch_flows(self, bridge: int, on: bool) -> None:
         """Whether the datapath tells how the bridge's rules change (DP_EV_FLOW_UPDATE)."""
         await self.channel.request(lib.DP_FLOW_WATCH, bridge, pack(FlowWatch(int(on))))
@@ -252,15 +281,20 @@ class Client:
         """A dump whose parts are handed over as they are read (see Channel.request)."""
         return self.channel.request(lib.DP_FLOW_DUMP, bridge, request, on_part=on_part, on_reply=on_reply)
 
-    async def dump_flows(self, bridge: int, request: bytes) -> AsyncIterator[list[bytes]]:
-        """ofp_flow_stats entries, in batches as they come."""
+    async def dump_flow_parts(self, bridge: int, request: bytes) -> AsyncIterator[bytes]:
+        """ofp_flow_stats entries, as the parts come: each is whole entries of 60,000 bytes at most."""
         parts: asyncio.Queue[bytes | None] = asyncio.Queue()
         last = self.channel.request(lib.DP_FLOW_DUMP, bridge, request, on_part=parts.put_nowait)
         last.add_done_callback(lambda _: parts.put_nowait(None))
         while (part := await parts.get()) is not None:
-            yield split_entries(part)
+            yield part
         if rest := await last:
-            yield split_entries(rest)
+            yield rest
+
+    async def dump_flows(self, bridge: int, request: bytes) -> AsyncIterator[list[bytes]]:
+        """ofp_flow_stats entries, in batches as they come."""
+        async for part in self.dump_flow_parts(bridge, request):
+            yield split_entries(part)
 
     async def aggregate_flows(self, bridge: int, request: bytes) -> bytes:
         return await self.channel.request(lib.DP_FLOW_AGGREGATE, bridge, request)

@@ -2,11 +2,14 @@
 one moment; what else there is of a bundle is carried out before and after, and taken back where a later item is refused."""
 from __future__ import annotations
 
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vswitch.errors import BundleRefused, UnavailableError, VswitchError
+from vswitch.model.flow_bodies import add_from_stats
+from vswitch.model.group_journal import add_group_from_desc
 from vswitch.model.journal import Journal
 from vswitch.openflow.constants import Type
 
@@ -46,9 +49,44 @@ async def commit_bundle(switch: Switch, client: Client, bridge: str, bridge_id: 
 
 
 async def _carry_out(switch: Switch, bridge: str, kind: int, item: object) -> Undo:
-    """One port-mod; the result takes it back."""
+    """One port-mod or group-mod; the result takes it back."""
     if kind == Type.PORT_MOD:
         before = next((r.config for r in await switch.port_records(bridge) if r.port_no == item.port_no), 0)
         await switch.modify_port(bridge, item)
         return lambda: switch.modify_port(bridge, replace(item, config=before))
+    if kind == Type.GROUP_MOD:
+        return await _group_mod(switch, bridge, item)
     raise VswitchError(f"a message of type {kind} can't be in a bundle")
+
+
+_DELETE = struct.pack("!HBx", 2, 0)
+_GROUP_AT = 4               # in a group_mod
+_FILTER = struct.Struct("!B3xII4xQQ")
+_ANY = 0xffffffff
+_ANY_MATCH = b"\0\1\0\4\0\0\0\0"
+
+
+async def _group_mod(switch: Switch, bridge: str, body: bytes) -> Undo:
+    """Groups that it changes or deletes are put back as they were, with the rules that went with them."""
+    number = int.from_bytes(body[_GROUP_AT:_GROUP_AT + 4], "big")
+    before = await switch.groups(bridge, number)
+    rules: list[bytes] = []
+    if body[:2] == _DELETE[:2]:
+        for entry in before:
+            asked = _FILTER.pack(0xff, _ANY, int.from_bytes(entry[4:8], "big"), 0, 0) + _ANY_MATCH
+            async for entries in switch.dump_flows(bridge, asked):
+                rules += entries
+    await switch.group_mod(bridge, body)
+
+    async def undo() -> None:
+        if not before:
+            await switch.group_mod(bridge, _DELETE + number.to_bytes(4, "big") + bytes(4) + _ANY.to_bytes(4, "big"))
+        for entry in before:
+            await switch.group_mod(bridge, _OR_MODIFY + add_group_from_desc(entry)[2:])
+        if rules:
+            await switch.write_flows(bridge, [add_from_stats(entry) for entry in rules])
+
+    return undo
+
+
+_OR_MODIFY = struct.pack("!H", 0x8000)

@@ -50,6 +50,10 @@ class Journal:
         """Flow_mods that the datapath has carried out, in its order."""
         self._append([replayable(body) for body in bodies])
 
+    def applied_records(self, records: bytes, n: int) -> None:
+        """The same, as `n` records already."""
+        self._append_records(records, n)
+
     def removed(self, body: bytes) -> None:
         """An ofp_flow_removed of the datapath's."""
         delete = delete_from_removed(body)
@@ -57,8 +61,10 @@ class Journal:
             self._append([delete])
 
     def _append(self, bodies: list[bytes]) -> None:
+        self._append_records(b"".join([_record(body) for body in bodies]), len(bodies))
+
+    def _append_records(self, records: bytes, n: int) -> None:
         """The rules are in force whether they can be logged or not: a failure is told of, and mended by `rewrite`."""
-        records = b"".join([_record(body) for body in bodies])
         if self._rewriting:
             self._since.append(records)
         try:
@@ -67,7 +73,7 @@ class Journal:
         except OSError as e:
             if self._mend_at is None:
                 self._failed(e)
-        self._logged += len(bodies)
+        self._logged += n
 
     def _failed(self, error: OSError) -> None:
         log.error("rules can't be logged", extra={"bridge": self._bridge_id, "reason": str(error)})

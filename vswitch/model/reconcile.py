@@ -12,6 +12,7 @@ from pathlib import Path
 from vswitch.datapath.client import Client
 from vswitch.datapath.records import MISS_NORMAL, BridgeRecord, PortMod, PortRecord, address_bytes
 from vswitch.errors import UnavailableError, VswitchError
+from vswitch.model.group_journal import GroupJournal
 from vswitch.model.journal import Journal
 from vswitch.model.objects import Bridge, Port
 from vswitch.model.store import State
@@ -24,9 +25,19 @@ log = logging.getLogger(__name__)
 class BridgeRun:
     """What a bridge has besides its desired state."""
     journal: Journal
+    groups: GroupJournal
     normal: bool = False        # table 0's miss forwards: fail mode standalone, and no controller there
     miss_send_len: int = 128    # OpenFlow 1.3.5, 7.3.2
     config_flags: int = 0
+
+    def close(self) -> None:
+        self.journal.close()
+        self.groups.close()
+
+    def remove(self) -> None:
+        """For good."""
+        self.journal.remove()
+        self.groups.remove()
 
 
 @dataclass
@@ -40,7 +51,9 @@ class Runs:
             path = self.directory / f"{bridge.id}.flows"
             if fresh:
                 path.unlink(missing_ok=True)
-            self.by_name[bridge.name] = BridgeRun(Journal(self.directory, bridge.id), standalone_alone(bridge))
+                path.with_suffix(".groups").unlink(missing_ok=True)
+            self.by_name[bridge.name] = BridgeRun(Journal(self.directory, bridge.id), GroupJournal(self.directory, bridge.id),
+                                                 standalone_alone(bridge))
         return self.by_name[bridge.name]
 
 
@@ -75,8 +88,10 @@ async def reconcile(client: Client, state: State, runs: Runs) -> Outcome:
         held = held_bridges.get(bridge.id) if bridge.id in kept else None
         await _bridge(client, state, bridge, run, held)
         if held is None:
+            await run.groups.replay(client)
             outcome.rules_replayed += await run.journal.replay(client)
         else:
+            await run.groups.rewrite(client)
             await run.journal.rewrite(client)
     for port in state.ports.values():
         await _port(client, state, port, held_ports, outcome)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from vswitch.datapath.client import (EVENT_FLOW_REMOVED, EVENT_FLOW_UPDATE, EVENT_PACKET_IN, EVENT_PORT_STATUS,
+from vswitch.datapath.client import (ALL_GROUPS, ALL_METERS, EVENT_FLOW_REMOVED, EVENT_FLOW_UPDATE, EVENT_PACKET_IN, EVENT_PORT_STATUS,
                                      EVENT_TABLE_STATUS, Client)
 from vswitch.datapath.launcher import Launcher
 from vswitch.datapath.records import (FlowRemoved, FlowUpdate, PacketInHead, PortMod, PortRecord, TableRecord,
@@ -27,6 +27,7 @@ from vswitch.errors import InvalidError, NotFoundError, UnavailableError, Vswitc
 from vswitch.model import check
 from vswitch.model.bundle import commit_bundle
 from vswitch.model.flow_bodies import delete_all
+from vswitch.model.group_journal import GROUP, METER
 from vswitch.model.journal import ALL_FLOWS
 from vswitch.model.objects import (Bridge, ControllerStatus, Event, MacEntry, Port, PortStatus, RuleUpdate, Tenant, Usage,
                                    Vtep)
@@ -107,7 +108,7 @@ class Switch:
             task.cancel()
         await self._supervisor.stop(datapath_too=datapath_too)
         for run in self._runs.by_name.values():
-            run.journal.close()
+            run.close()
 
     def connect_openflow(self, side: OpenFlowSide) -> None:
         self._openflow = side
@@ -167,7 +168,7 @@ class Switch:
                 await self._commit(state, lambda: client.delete_bridge(new.id))
             except BaseException:
                 del self._runs.by_name[new.name]
-                run.journal.remove()
+                run.remove()
                 raise
         self._bridges_changed(Event("bridge", "added", bridge=new.name, name=new.name, detail=new))
         return new
@@ -205,7 +206,7 @@ class Switch:
             except BaseException:
                 await self._commit(before, None)
                 raise
-            self._runs.by_name.pop(name).journal.remove()
+            self._runs.by_name.pop(name).remove()
             self._missing_ports = {key: why for key, why in self._missing_ports.items() if key[0] != name}
         self._bridges_changed(Event("bridge", "removed", bridge=name, name=name, detail=old))
 
@@ -411,6 +412,37 @@ class Switch:
             await commit_bundle(self, client, bridge, self.bridge(bridge).id, items, journal, sent)
         if journal.outgrown and not client.channel.closed:
             self._background(journal.rewrite(client))
+
+    # -- groups and meters (bodies as the channel has them: contract.h)
+    async def group_mod(self, bridge: str, body: bytes) -> None:
+        """Carries out a group_mod of OpenFlow 1.5."""
+        await self._group_or_meter_mod(bridge, GROUP, body)
+
+    async def meter_mod(self, bridge: str, body: bytes) -> None:
+        await self._group_or_meter_mod(bridge, METER, body)
+
+    async def _group_or_meter_mod(self, bridge: str, kind: int, body: bytes) -> None:
+        client, bridge_id, journal = self._client(), self.bridge(bridge).id, self._runs.by_name[bridge].groups
+        await (client.group_mod if kind == GROUP else client.meter_mod)(bridge_id, body)
+        journal.applied(kind, body)
+        if journal.outgrown and not client.channel.closed:
+            self._background(asyncio.ensure_future(journal.rewrite(client)))
+
+    async def groups(self, bridge: str, group: int = ALL_GROUPS) -> list[bytes]:
+        """ofp_group_desc entries of OpenFlow 1.5."""
+        return await self._client().group_desc(self.bridge(bridge).id, group)
+
+    async def group_stats(self, bridge: str, group: int = ALL_GROUPS) -> list[bytes]:
+        """ofp_group_stats entries of OpenFlow 1.3."""
+        return await self._client().group_stats(self.bridge(bridge).id, group)
+
+    async def meters(self, bridge: str, meter: int = ALL_METERS) -> list[bytes]:
+        """ofp_meter_config entries. OpenFlowError UNKNOWN_METER for one that there is not."""
+        return await self._client().meter_config(self.bridge(bridge).id, meter)
+
+    async def meter_stats(self, bridge: str, meter: int = ALL_METERS) -> list[bytes]:
+        """ofp_meter_stats entries of OpenFlow 1.3."""
+        return await self._client().meter_stats(self.bridge(bridge).id, meter)
 
     async def watch_rules(self, bridge: str, on: bool) -> None:
         """Whether the OpenFlow side's rule_changed is called for the bridge."""

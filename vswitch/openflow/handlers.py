@@ -34,7 +34,7 @@ _FRAG_FLAGS = 0b11          # OFPC_FRAG_MASK; OFPC_FRAG_REASM is 2
 _FRAG_REASM = 2
 _INVALID_TTL = 4            # OFPC_INVALID_TTL_TO_CONTROLLER, until 1.2
 _PORTS_MAX = 60_000         # bytes of ports in a features reply
-_CAPABILITIES = Capability.FLOW_STATS | Capability.TABLE_STATS | Capability.PORT_STATS
+_CAPABILITIES = (Capability.FLOW_STATS | Capability.TABLE_STATS | Capability.PORT_STATS | Capability.GROUP_STATS)
 _ARP_MATCH_IP = 128         # OFPC_ARP_MATCH_IP, 1.0 and 1.1
 
 HANDLERS: dict[Type, Handler] = {Type.EXPERIMENTER: handle_experimenter, Type.BUNDLE_CONTROL: control,

@@ -16,3 +16,8 @@ def meter_features(version: int, entry: bytes) -> bytes:
     if version < OF15:
         return entry
     return entry + (FEATURE_ACTION_SET | FEATURE_ANY_POSITION | FEATURE_MULTI_LIST).to_bytes(4, "big") + bytes(4)
+
+
+def meter_stats(version: int, entry: bytes) -> bytes:
+    """1.3's ofp_meter_stats as the version's: 1.5 calls flow_count ref_count, in the same place."""
+    return entry

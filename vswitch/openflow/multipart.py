@@ -112,31 +112,46 @@ async def _queue_desc(session: Session, body: bytes) -> _Entries:
 
 
 async def _groups(session: Session, body: bytes) -> _Entries:
-    """There are no groups."""
-    group.asked_group(session.version, False, body)
-    yield []
+    number = group.asked_group(session.version, False, body)
+    yield [group.group_stats(session.version, entry) for entry in await session.switch.group_stats(session.bridge, number)]
 
 
 async def _group_desc(session: Session, body: bytes) -> _Entries:
-    group.asked_group(session.version, True, body)
-    yield []
+    number = group.asked_group(session.version, True, body)
+    yield [group.group_desc(session.version, entry) for entry in await session.switch.groups(session.bridge, number)]
+
+
+_ALL_TYPES = 0b1111
+_SELECT_WEIGHT, _SELECT_LIVENESS, _CHAINING, _CHAINING_CHECKS = 1, 2, 4, 8
+_GROUPS_MAX = 65536
+_GROUP_ACTIONS = sum(1 << n for n in (0, *range(11, 13), *range(15, 28)))
+_METERS_MAX, _BANDS_MAX = 65536, 8
+_BAND_TYPES = 1 << 1 | 1 << 2
+_METER_CAPABILITIES = 0b1111
 
 
 async def _group_features(session: Session, body: bytes) -> _Entries:
     _asked(session, Multipart.GROUP_FEATURES, body)
-    yield [ofp.GROUP_FEATURES.encode(ofp.GROUP_FEATURES())]
+    limits = {f"{what}_{kind}": n for kind in ("all", "select", "indirect", "ff")
+              for what, n in (("max", _GROUPS_MAX), ("actions", _GROUP_ACTIONS))}
+    yield [ofp.GROUP_FEATURES.encode(ofp.GROUP_FEATURES(
+        types=_ALL_TYPES, capabilities=_SELECT_WEIGHT | _SELECT_LIVENESS | _CHAINING | _CHAINING_CHECKS, **limits))]
 
 
 async def _meters(session: Session, body: bytes) -> _Entries:
     asked = _asked(session, Multipart.METER, body)
-    if asked.meter_id != OFPM_ALL:
-        raise OpenFlowError(ErrorType.METER_MOD_FAILED, MeterModFailed.UNKNOWN_METER, f"there is no meter {asked.meter_id}")
-    yield []
+    yield [meter.meter_stats(session.version, e) for e in await session.switch.meter_stats(session.bridge, asked.meter_id)]
+
+
+async def _meter_config(session: Session, body: bytes) -> _Entries:
+    asked = _asked(session, Multipart.METER_CONFIG, body)
+    yield await session.switch.meters(session.bridge, asked.meter_id)
 
 
 async def _meter_features(session: Session, body: bytes) -> _Entries:
     _asked(session, Multipart.METER_FEATURES, body)
-    yield [meter.meter_features(session.version, ofp.METER_FEATURES.encode(ofp.METER_FEATURES()))]
+    yield [meter.meter_features(session.version, ofp.METER_FEATURES.encode(ofp.METER_FEATURES(
+        max_meter=_METERS_MAX, band_types=_BAND_TYPES, capabilities=_METER_CAPABILITIES, max_bands=_BANDS_MAX)))]
 
 
 async def _controller_status(session: Session, body: bytes) -> _Entries:
@@ -152,7 +167,7 @@ _ANSWERS: dict[Multipart, _Function] = {
     Multipart.DESC: _desc, Multipart.FLOW: flows, Multipart.AGGREGATE: aggregate, Multipart.TABLE: _table,
     Multipart.PORT_STATS: _port_stats, Multipart.QUEUE: _queue, Multipart.GROUP: _groups,
     Multipart.GROUP_DESC: _group_desc, Multipart.GROUP_FEATURES: _group_features, Multipart.METER: _meters,
-    Multipart.METER_CONFIG: _meters, Multipart.METER_FEATURES: _meter_features,
+    Multipart.METER_CONFIG: _meter_config, Multipart.METER_FEATURES: _meter_features,
     Multipart.TABLE_FEATURES: table_features, Multipart.PORT_DESC: _port_desc, Multipart.TABLE_DESC: table_desc,
     Multipart.QUEUE_DESC: _queue_desc, Multipart.FLOW_MONITOR: answer_monitors, Multipart.FLOW_STATS: stats,
     Multipart.CONTROLLER_STATUS: _controller_status, Multipart.BUNDLE_FEATURES: _bundle_features,

@@ -5,7 +5,7 @@ Bodies are what follows the ofp_header. What is refused raises OpenFlowError wit
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from vswitch._datapath import ffi, lib
 from vswitch.datapath.records import ErrorRecord, unpack
@@ -81,3 +81,70 @@ def flow_stats_messages(version: int, form: int, xid: int, entries: bytes) -> tu
         raise ValueError(f"not what the datapath says of rules (error {-n})")
     del out[n:]
     return out, last[0]
+
+
+class Run(NamedTuple):
+    """Flow-mods of one version that follow each other on a connection, in the datapath's form."""
+    n: int
+    batch: bytes            # each behind 32 bits of its length, as in the channel's dp_batch
+    starts: list[int]       # where each began in the data that was scanned
+    end: int                # and where the last ended
+    bundle: int | None      # the bundle that they are added to, None = they are flow-mods as such
+    flags: int              # of the bundle
+
+
+class Other(NamedTuple):
+    """One message of any other kind, or a flow-mod with which something is wrong."""
+    start: int
+    end: int
+    error: Exception | None = None
+
+
+class BadHeader(Exception):
+    """A length shorter than its header: the stream makes no sense from here."""
+
+
+_ROOM = 1 << 20             # bytes of canonical flow-mods that one scan makes
+_ITEMS = 16384
+_RUNS = 4096
+
+
+class Scanner:
+    """Takes a connection's bytes apart."""
+
+    def __init__(self, batch: int):
+        """`batch`: bytes that a run may have at most."""
+        self._batch = batch
+        self._out = ffi.new("uint8_t[]", _ROOM)
+        self._items = ffi.new("uint32_t[]", _ITEMS)
+        self._runs = ffi.new("struct codec_run[]", _RUNS)
+        self._used = ffi.new("size_t *")
+
+    def scan(self, version: int, form: int, data: bytes) -> tuple[list[Run | Other], int]:
+        """What the whole messages at the start of `data` are, and how many bytes they take. More may follow when that is not
+        all. BadHeader when the first makes no sense."""
+        n = lib.codec_scan(version, form, ffi.from_buffer(data), len(data), self._out, _ROOM, self._batch, self._items, _ITEMS,
+                           self._runs, _RUNS, self._used)
+        found: list[Run | Other] = []
+        for i in range(n):
+            run = self._runs[i]
+            kind = run.kind
+            if kind == lib.CODEC_OTHER:
+                found.append(Other(run.start, run.end))
+            elif kind == lib.CODEC_REFUSED:
+                found.append(Other(run.start, run.end, _refused(ffi.addressof(run, "error"))))
+            elif kind == lib.CODEC_BAD_HEADER:
+                if not found:
+                    raise BadHeader
+            else:
+                found.append(Run(run.n, bytes(ffi.buffer(self._out + run.out, run.out_len)),
+                                 list(self._items[run.item:run.item + run.n]), run.end,
+                                 run.bundle if kind == lib.CODEC_BUNDLED else None, run.flags))
+        return found, self._used[0]
+
+
+def journal_records(batch: bytes) -> bytes:
+    """A run's batch as records of the flow journal."""
+    records = bytearray(batch)
+    lib.codec_make_records(ffi.from_buffer(records), len(records))
+    return bytes(records)
