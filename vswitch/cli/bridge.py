@@ -28,9 +28,14 @@ def _settings(command):
             click.option("--dpid", type=Dpid(), help="OpenFlow datapath id."),
             click.option("--fail-mode", type=click.Choice(["standalone", "secure"]), help="Without a controller."),
             click.option("--controller", "controllers", multiple=True, metavar="tcp:HOST[:PORT]",
-                         help="Connect to it; may be repeated; '' = none."),
-            click.option("--listen", multiple=True, metavar="ptcp:[PORT][:HOST]",
-                         help="Let controllers connect; may be repeated; '' = none."),
+                         help="Connect to it; also ssl:HOST[:PORT], unix:PATH; may be repeated; '' = none."),
+            click.option("--listen", multiple=True, metavar="ptcp:[PORT][:ADDRESS]",
+                         help="Let controllers connect; also pssl:[PORT][:ADDRESS], punix:PATH; may be repeated; '' = none."),
+            click.option("--protocol", "protocols", multiple=True, metavar="VERSION",
+                         help="OpenFlow version spoken, 1.0 to 1.5; may be repeated; '' = all."),
+            click.option("--auxiliary", type=click.IntRange(0, 16), help="Auxiliary connections to each controller."),
+            click.option("--tls", nargs=3, metavar="CERTIFICATE KEY CA",
+                         help="PEM files on the switch's host, for ssl: and pssl:; '' '' '' = none."),
             click.option("--mac-ageing", type=click.IntRange(1, 86400), help="Seconds."),
             click.option("--mac-max", type=click.IntRange(1, 1 << 20), help="Learned addresses."))):
         command = option(command)
@@ -41,8 +46,12 @@ def _fail_mode(word: str | None) -> str | None:
     return f"FAIL_MODE_{word.upper()}" if word else None
 
 
-def _targets(values: tuple[str, ...]) -> list[str]:
+def _named(values: tuple[str, ...]) -> list[str]:
     return [value for value in values if value]
+
+
+def _tls(files: tuple[str, str, str] | None) -> dict[str, str] | None:
+    return dict(zip(("certificate", "key", "ca"), files)) if files is not None else None
 
 
 @bridge.command()
@@ -50,24 +59,28 @@ def _targets(values: tuple[str, ...]) -> list[str]:
 @click.option("--tenant", required=True, help="The owner.")
 @_settings
 @click.pass_obj
-def add(client, name, tenant, fail_mode, controllers, listen, **numbers):
+def add(client, name, tenant, fail_mode, controllers, listen, protocols, tls, **numbers):
     """Add a bridge."""
     message = {key: value for key, value in numbers.items() if value is not None}
     if fail_mode:
         message["fail_mode"] = _fail_mode(fail_mode)
+    if tls:
+        message["tls"] = _tls(tls)
     client.call("BridgeService.AddBridge", bridge={
-        "name": name, "tenant": tenant, "controllers": _targets(controllers), "listen": _targets(listen), **message})
+        "name": name, "tenant": tenant, "controllers": _named(controllers), "listen": _named(listen),
+        "protocols": _named(protocols), **message})
 
 
 @bridge.command("set")
 @click.argument("name")
 @_settings
 @click.pass_obj
-def set_(client, name, fail_mode, controllers, listen, **numbers):
+def set_(client, name, fail_mode, controllers, listen, protocols, tls, **numbers):
     """Change what is given, leave the rest."""
     client.call("BridgeService.SetBridge", name=name, fail_mode=_fail_mode(fail_mode),
-                controllers={"target": _targets(controllers)} if controllers else None,
-                listen={"target": _targets(listen)} if listen else None, **numbers)
+                controllers={"target": _named(controllers)} if controllers else None,
+                listen={"target": _named(listen)} if listen else None,
+                protocols={"version": _named(protocols)} if protocols else None, tls=_tls(tls), **numbers)
 
 
 @bridge.command("del")
@@ -85,7 +98,7 @@ def list_(client, tenant):
     """All bridges."""
     show_list(client, client.call("BridgeService.ListBridges", tenant=tenant).bridges, {
         "name": "name", "tenant": "tenant", "dpid": "dpid", "fail mode": "fail_mode", "controllers": "controllers",
-        "listen": "listen"})
+        "listen": "listen", "protocols": "protocols"})
 
 
 @bridge.command()
@@ -103,4 +116,4 @@ def controllers(client, name):
     """OpenFlow sessions, of one bridge or all."""
     show_list(client, client.call("BridgeService.ListControllers", bridge=name).controllers, {
         "bridge": "bridge", "target": "target", "connected": "connected", "version": "version", "role": "role",
-        "last error": "last_error"})
+        "auxiliary": "auxiliary", "last error": "last_error"})

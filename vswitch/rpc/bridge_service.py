@@ -7,7 +7,7 @@ from vswitch.errors import InvalidError
 from vswitch.model.switch import Switch
 from vswitch.rpc.lookup import find_bridge, find_tenant
 from vswitch.rpc.messages import (FAIL_MODES, bridge_message, bridge_object, controller_message, enum_name, present_fields,
-                                  required)
+                                  required, tls_files)
 from vswitch.rpc.v1 import bridge_pb2, bridge_pb2_grpc
 
 
@@ -20,7 +20,7 @@ class BridgeService(bridge_pb2_grpc.BridgeServiceServicer):
 
     async def SetBridge(self, request, context):
         bridge = find_bridge(self.switch, request.name, "bridge.name")
-        changes = present_fields(request, ("dpid", "mac_ageing", "mac_max"))
+        changes = present_fields(request, ("dpid", "mac_ageing", "mac_max", "auxiliary"))
         if changes.get("dpid") == 0:
             raise InvalidError("must be 1..2^64-1", "bridge.dpid")
         if request.HasField("fail_mode"):
@@ -29,6 +29,10 @@ class BridgeService(bridge_pb2_grpc.BridgeServiceServicer):
             changes["controllers"] = tuple(request.controllers.target)
         if request.HasField("listen"):
             changes["listen"] = tuple(request.listen.target)
+        if request.HasField("protocols"):
+            changes["protocols"] = tuple(request.protocols.version)
+        if request.HasField("tls"):
+            changes |= tls_files(request.tls)
         return bridge_message(await self.switch.change_bridge(replace(bridge, **changes)))
 
     async def DeleteBridge(self, request, context):

@@ -55,7 +55,10 @@ def tenant_object(message: tenant_pb2.Tenant) -> Tenant:
 def bridge_message(bridge: Bridge) -> bridge_pb2.Bridge:
     return bridge_pb2.Bridge(name=bridge.name, tenant=bridge.tenant, dpid=bridge.dpid,
                              fail_mode=FAIL_MODE_NUMBERS[bridge.fail_mode], controllers=bridge.controllers,
-                             listen=bridge.listen, mac_ageing=bridge.mac_ageing, mac_max=bridge.mac_max, id=bridge.id)
+                             listen=bridge.listen, mac_ageing=bridge.mac_ageing, mac_max=bridge.mac_max, id=bridge.id,
+                             protocols=bridge.protocols, auxiliary=bridge.auxiliary,
+                             tls=bridge_pb2.TlsFiles(certificate=bridge.tls_certificate, key=bridge.tls_key,
+                                                     ca=bridge.tls_ca))
 
 
 def bridge_object(message: bridge_pb2.Bridge) -> Bridge:
@@ -64,12 +67,18 @@ def bridge_object(message: bridge_pb2.Bridge) -> Bridge:
     if message.fail_mode != bridge_pb2.FAIL_MODE_UNSPECIFIED:
         fail_mode = enum_name(FAIL_MODES, message.fail_mode, "bridge.fail_mode")
     return Bridge(message.name, message.tenant, message.dpid, fail_mode, tuple(message.controllers), tuple(message.listen),
-                  message.mac_ageing or Bridge.mac_ageing, message.mac_max or Bridge.mac_max)
+                  protocols=tuple(message.protocols), auxiliary=message.auxiliary, **tls_files(message.tls),
+                  mac_ageing=message.mac_ageing or Bridge.mac_ageing, mac_max=message.mac_max or Bridge.mac_max)
+
+
+def tls_files(message: bridge_pb2.TlsFiles) -> dict[str, str]:
+    return {"tls_certificate": message.certificate, "tls_key": message.key, "tls_ca": message.ca}
 
 
 def controller_message(status: ControllerStatus) -> bridge_pb2.ControllerStatus:
     return bridge_pb2.ControllerStatus(bridge=status.bridge, target=status.target, connected=status.connected,
-                                       version=status.version, role=status.role, last_error=status.last_error)
+                                       version=status.version, role=status.role, last_error=status.last_error,
+                                       auxiliary=status.auxiliary)
 
 
 # -- ports
