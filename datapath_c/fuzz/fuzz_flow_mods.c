@@ -1,4 +1,4 @@
-/* Any bytes as flow-mod, packet-out and flow-stats bodies, with packets in between that run into what was accepted. What a
+/* Any bytes as flow-mod, group-mod, meter-mod, packet-out and flow-stats bodies, in bundles and outside, with packets in between that run into what was accepted. What a
  * dump shows must be accepted when it is added again. */
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +24,14 @@ static void add_again(struct sim *s, const uint8_t *dump, int len)
     }
 }
 
+/* Opens a bundle, or ends the one that is open. */
+static int step(struct sim *s, int bundled, uint32_t n)
+{
+    struct dp_error error;
+    sim_bundle(s, 1, bundled ? 1 + n % 2 : 0, &error);
+    return !bundled;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t out[1 << 20];
@@ -34,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct dp_bridge b = {.id = 1, .tenant = 1};
     struct sim *s = sim_new(1);
     uint32_t bridge;
+    int bundled = 0;
     sim_set_tenant(s, &t, &error);
     sim_set_bridge(s, &b, &error);
     for (uint32_t i = 1; i <= 3; i++) {
@@ -42,12 +51,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     /* Messages: a kind, a length, bytes. */
     for (size_t at = 0; at + 3 <= size;) {
-        uint8_t kind = data[at] % 4;
+        uint8_t kind = data[at] % 8;
         uint32_t n = get16(data + at + 1) % 2048;
         at += 3;
         if (n > size - at)
             n = (uint32_t)(size - at);
-        if (kind == 0 || kind == 3)
+        if (kind == 4)
+            sim_group_mod(s, 1, data + at, n, &error);
+        else if (kind == 5)
+            sim_meter_mod(s, 1, data + at, n, &error);
+        else if (kind == 6)
+            bundled = step(s, bundled, n);
+        else if (kind == 0 || kind == 3 || kind == 7)
             sim_flow_mod(s, 1, data + at, n, &error);
         else if (kind == 1)
             sim_packet_out(s, 1, data + at, n, &error);
@@ -57,6 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         sim_run(s);
         at += n;
     }
+    if (bundled)
+        step(s, bundled, 0);
     int len = sim_flow_stats(s, 1, NULL, 0, out, sizeof out, &error);
     if (len > 0)
         add_again(s, out, len);

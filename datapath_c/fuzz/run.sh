@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs each fuzz target for a bounded time, from the corpus of earlier runs. Usage: run.sh BUILD_DIR SECONDS
 set -eu
-for target in frames flow_mods tunnel; do
+for target in frames flow_mods tunnel codec; do
   corpus=$1/corpus/$target log=$1/fuzz_$target.log
   mkdir -p "$corpus"
   if ! "$1/datapath_c/fuzz/fuzz_$target" -max_total_time="$2" -max_len=1500 -print_final_stats=1 \

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import ipaddress
 import json
 import os
 import select
@@ -44,8 +45,19 @@ class Failed(Exception):
 def _text(match) -> str:
     described = match.to_jsondict()
     described["OFPMatch"].pop("wildcards", None)
-    # Two notations of one address or mask (RFC 4291, 2.2) are the same.
-    return json.dumps(described, sort_keys=True).replace("10::0\"", "10::\"").replace("::0\"", "::\"")
+    return json.dumps(_one_notation(described), sort_keys=True)
+
+
+def _one_notation(value):
+    """Two notations of one address or mask (RFC 4291, 2.2) are the same: the suite's own tester compares the texts."""
+    if isinstance(value, dict):
+        return {key: _one_notation(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_one_notation(inner) for inner in value]
+    if isinstance(value, str) and value.count(":") > 1:
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.IPv6Address(value))
+    return value
 
 
 def _same(kind: str, held, wanted, first: bool) -> bool:
@@ -136,7 +148,9 @@ def _fields(frame_: bytes, port: int) -> dict[str, int]:
 
 def _for_a_while(switch: LiveSwitch, step: dict, texts: list, seconds: float) -> None:
     packets = step["packets"]
-    rate = packets["pktps"]
+    # Shares of flows drawn at random want many of them: five times the rate, and five times of it expected.
+    faster = 5 if packets["randomize"] else 1
+    rate = packets["pktps"] * faster
     ready = [frame(texts) for _ in range(int(rate * seconds))] if packets["randomize"] else \
         [packets["packet_binary"]] * int(rate * seconds)
     wanted = [dict(t[KEY_FLOW].match.items()) for t in step["throughput"]]
@@ -164,8 +178,8 @@ def _for_a_while(switch: LiveSwitch, step: dict, texts: list, seconds: float) ->
     time.sleep(0.05)
     collect()
     for throughput, (count, octets) in zip(step["throughput"], seen):
-        expected, got = (throughput["pktps"] * took, count) if throughput["pktps"] else \
-            (throughput["kbps"] * took * 1024 / 8, octets)
+        expected, got = (throughput["pktps"] * took * faster, count) if throughput["pktps"] else \
+            (throughput["kbps"] * took * faster * 1024 / 8, octets)
         if abs(got - expected) > expected * MARGIN:
             raise Failed(f"{dict(throughput[KEY_FLOW].match.items())}: {got / took:.0f} a second, expected {expected / took:.0f}")
 
@@ -192,7 +206,7 @@ def outcome(switch: LiveSwitch, case: Published, seconds: float) -> str:
     return ""
 
 
-def run_version(lab: Lab, host, version: str, options) -> dict[str, collections.Counter]:
+def run_version(lab: Lab, host, version: str, options, mistaken: dict[str, str]) -> dict[str, collections.Counter]:
     switch = LiveSwitch(lab, host, version, VERSIONS[version][0])
     table = {}
     try:
@@ -206,6 +220,8 @@ def run_version(lab: Lab, host, version: str, options) -> dict[str, collections.
                 counts["cases"] += 1
                 counts["passed"] += not why
                 counts["the suite's mistake"] += bool(why and known)
+                if why and known:
+                    mistaken[case.file] = known
                 if why and not known or options.verbose and why:
                     print(f"{version} {case.file}: {case.description}\n    {why[:600]}", flush=True)
             if counts["cases"]:
@@ -239,15 +255,16 @@ def main() -> int:
     lab = Lab("vsconf-", directory)
     host = Namespace(lab, "vsconf-host", made=True)
     failed = 0
+    mistaken: dict[str, str] = {}
     with contextlib.suppress(KeyboardInterrupt):
         print(f"{'version':8} {'category':9} {'passed':>7} {'of':>5}  the suite's own mistakes")
         for version in options.version or VERSIONS:
-            table = run_version(lab, host, version, options)
+            table = run_version(lab, host, version, options, mistaken)
             for category, counts in table.items():
                 mistakes = counts["the suite's mistake"]
                 print(f"{version:8} {category:9} {counts['passed']:7} {counts['cases']:5}  {mistakes or ''}", flush=True)
                 failed += counts["cases"] - counts["passed"] - mistakes
-    for name, reason in WRONG.items():
+    for name, reason in sorted(mistaken.items()):
         print(f"{name}: {reason}")
     return 1 if failed else 0
 
