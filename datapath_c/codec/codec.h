@@ -3,8 +3,8 @@
  *
  * The one form ("canonical"): OpenFlow 1.5's match and instructions in 1.4's flow_mod (importance in the last two bytes of
  * the fixed part), and 1.3's ofp_flow_stats with importance behind the flags. It has besides what other versions mean and 1.5
- * can't say: OpenFlow 1.1's set actions (flow/openflow.h), and commands 5 and 6, modify and modify-strict that add where there
- * is nothing to modify (OpenFlow 1.0 to 1.1).
+ * can't say: OpenFlow 1.1's set actions (flow/openflow.h), commands 5 and 6, modify and modify-strict that add where there is
+ * nothing to modify, and flag 0x8000, an add that begins to count anew without being asked to (OpenFlow 1.0 to 1.1).
  *
  * `version` is the wire's: 1 for OpenFlow 1.0 to 6 for 1.5. Bodies are what follows the ofp_header. Functions return the
  * bytes written or a negative errno with the fault; -ENOBUFS when `size` is too small, which CODEC_ROOM(len) never is.

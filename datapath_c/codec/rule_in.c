@@ -25,7 +25,7 @@ static int put_instructions(struct codec_buf *b, uint32_t version, const uint8_t
             return fault_openflow(f, OFPET_BAD_INSTRUCTION, OFPBIC_BAD_LEN, "instructions",
                                   "an instruction of %zu bytes with %zu left", n, len - at);
         uint16_t type = get16(d + at);
-        if (type == OFPIT_METER && version < 4)
+        if (type == OFPIT_METER && (version < 4 || version > 5))
             return fault_openflow(f, OFPET_BAD_INSTRUCTION, OFPBIC_UNKNOWN_INST, "instructions", "instruction type 6");
         if (type == OFPIT_WRITE_ACTIONS || type == OFPIT_APPLY_ACTIONS) {
             codec_copy(b, d + at, 8);
@@ -57,7 +57,7 @@ static int put_flow_mod11(struct codec_buf *b, uint32_t version, const uint8_t *
     if (version == 2) {
         o[17] = (uint8_t)add_command(d[17]);
         if (d[17] == OFPFC_ADD)
-            put16(o + 36, flags | OFPFF_RESET_COUNTS);
+            put16(o + 36, flags | OFPFF_ANEW);
     }
     int n = codec_put_match_in(b, version, CODEC_STANDARD, d + OFP_FLOW_MOD_FIXED, len - OFP_FLOW_MOD_FIXED, NULL, NULL, f);
     if (n < 0)
@@ -99,7 +99,7 @@ static int put_flow_mod10(struct codec_buf *b, uint32_t form, const uint8_t *d, 
     memcpy(o + 24, m + 8, 4);  /* buffer */
     put32(o + 28, deletes && get16(m + 12) != 0xffff ? codec_port16(get16(m + 12)) : OFPP_ANY);
     put32(o + 32, OFPG_ANY);
-    put16(o + 36, (uint16_t)(flags | (command == OFPFC_ADD ? OFPFF_RESET_COUNTS : 0)));
+    put16(o + 36, (uint16_t)(flags | (command == OFPFC_ADD ? OFPFF_ANEW : 0)));
     uint64_t cookie = 0, cookie_mask = 0;
     int n = codec_put_match_in(b, 1, nicira ? CODEC_NICIRA : CODEC_STANDARD, nicira ? d + fixed : d, nicira ? match_len : 40, &cookie, &cookie_mask, f);
     if (n < 0)

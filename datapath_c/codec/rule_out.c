@@ -46,8 +46,61 @@ static void put_flat_actions(struct codec_buf *b, const uint8_t *d, size_t len, 
     }
 }
 
+static uint8_t *put_apply(struct codec_buf *b)
+{
+    uint8_t *o = codec_put(b, 8);
+    memset(o, 0, 8);
+    put16(o, OFPIT_APPLY_ACTIONS);
+    return o;
+}
+
+static void put_meter_action(struct codec_buf *b, const uint8_t *instruction)
+{
+    uint8_t *m = codec_put(b, 8);
+    put16(m, OFPAT_METER);
+    put16(m + 2, 8);
+    memcpy(m + 4, instruction + 4, 4);
+}
+
+/* OpenFlow 1.5 has no meter instruction: the action leads the list that is applied. */
+static void put_instructions15(struct codec_buf *b, const uint8_t *d, size_t len, uint8_t proto)
+{
+    const uint8_t *meter = NULL, *apply = NULL;
+    for (size_t at = 0; at + 8 <= len; at += get16(d + at + 2)) {
+        meter = get16(d + at) == OFPIT_METER ? d + at : meter;
+        apply = get16(d + at) == OFPIT_APPLY_ACTIONS ? d + at : apply;
+    }
+    if (meter || apply) {
+        size_t start = b->len;
+        uint8_t *o = put_apply(b);
+        if (meter)
+            put_meter_action(b, meter);
+        if (apply)
+            codec_put_actions_out(b, 6, apply + 8, get16(apply + 2) - 8u, proto);
+        put16(o + 2, (uint16_t)(b->len - start));
+    }
+    for (size_t at = 0; at + 8 <= len; at += get16(d + at + 2)) {
+        const uint8_t *i = d + at;
+        size_t start = b->len;
+        if (i == meter || i == apply)
+            continue;
+        if (get16(i) != OFPIT_WRITE_ACTIONS) {
+            codec_copy(b, i, get16(i + 2));
+            continue;
+        }
+        uint8_t *o = codec_put(b, 8);
+        memcpy(o, i, 8);
+        codec_put_actions_out(b, 6, i + 8, get16(i + 2) - 8u, proto);
+        put16(o + 2, (uint16_t)(b->len - start));
+    }
+}
+
 static void put_instructions(struct codec_buf *b, uint32_t version, const uint8_t *d, size_t len, uint8_t proto)
 {
+    if (version == 6) {
+        put_instructions15(b, d, len, proto);
+        return;
+    }
     for (size_t at = 0; at + 8 <= len; at += get16(d + at + 2)) {
         const uint8_t *i = d + at;
         uint16_t type = get16(i);

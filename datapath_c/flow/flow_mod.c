@@ -17,6 +17,7 @@ struct request {
     const uint8_t *instructions;
     size_t instructions_len;
     bool or_add;               /* nothing to modify: add */
+    bool reset;                /* counters begin anew */
     bool recookie;             /* the rule gets the request's cookie: OpenFlow 1.0's and 1.1's modify */
 };
 
@@ -50,8 +51,10 @@ static int parse_request(const struct bridge *b, const uint8_t *d, size_t len, s
     bool deletes = q->command == OFPFC_DELETE || q->command == OFPFC_DELETE_STRICT;
     if (q->table_id == OFPTT_ALL && !deletes && !q->recookie)
         return FAILED(BAD_TABLE_ID, "table_id", "OFPTT_ALL is for deletions alone");
-    if (q->flags & ~0x1f)
+    if (q->flags & ~(0x1f | OFPFF_ANEW))
         return FAILED(BAD_FLAGS, "flags", "unknown bits in 0x%x", q->flags);
+    q->reset = q->flags & (OFPFF_RESET_COUNTS | OFPFF_ANEW);
+    q->flags &= 0x1f;
     int n = match_parse(d + OFP_FLOW_MOD_FIXED, len - OFP_FLOW_MOD_FIXED, &q->match, f);
     if (n < 0)
         return n;
@@ -70,7 +73,7 @@ static int replace(struct rule *r, const struct request *q, fault *f)
 {
     if (rule_set_instructions(r, q->instructions, (uint32_t)q->instructions_len))
         return fault_set(f, ENOMEM, "flow_mod", "out of memory");
-    if (q->flags & OFPFF_RESET_COUNTS)
+    if (q->reset)
         rule_reset_counts(r);
     r->cookie = q->cookie;
     r->flags = q->flags;
@@ -137,7 +140,7 @@ static int replace_in_bundle(struct rule *old, const struct request *q, fault *f
     int e = insert(old->table, q, &new, f);
     if (e)
         return e;
-    new->successor_of = q->flags & OFPFF_RESET_COUNTS ? NULL : old;
+    new->successor_of = q->reset ? NULL : old;
     return bundle_removed(old->table->bridge, old, BUNDLE_REPLACED, f);
 }
 
@@ -202,7 +205,7 @@ static int modify_in_bundle(struct rule *old, const struct request *q, fault *f)
     if (e)
         return e;
     new->created = old->created;
-    new->successor_of = q->flags & OFPFF_RESET_COUNTS ? NULL : old;
+    new->successor_of = q->reset ? NULL : old;
     return bundle_removed(old->table->bridge, old, BUNDLE_REPLACED, f);
 }
 
@@ -222,7 +225,7 @@ static int change(struct rule *r, const struct request *q, struct flow_mod_resul
         return fault_set(f, ENOMEM, "flow_mod", "out of memory");
     if (q->recookie)
         r->cookie = q->cookie;
-    if (q->flags & OFPFF_RESET_COUNTS)
+    if (q->reset)
         rule_reset_counts(r);
     if (!b->bundle)
         rule_changed(r, DP_UPDATE_MODIFIED, 0);

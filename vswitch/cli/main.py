@@ -15,6 +15,8 @@ COMMANDS = {
     "port": "Ports of bridges.",
     "vtep": "The host's VXLAN tunnel end point.",
     "flow": "Rules, in ovs-ofctl's syntax.",
+    "group": "Groups, in ovs-ofctl's syntax.",
+    "meter": "Meters, in ovs-ofctl's syntax.",
     "packet_out": "Send a frame through actions.",
     "mac": "Learned addresses.",
     "trace": "What would happen to a frame, and why.",

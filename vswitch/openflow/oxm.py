@@ -21,6 +21,7 @@ OFPMT_OXM = 1
 _HEADER = struct.Struct("!I")
 _MATCH = struct.Struct("!HH")
 _EXPERIMENTER_CLASS = 0xffff
+_ONF = b"ONF\0"
 
 
 def _error(code: BadMatch, reason: str, field: str = "") -> OpenFlowError:
@@ -69,18 +70,22 @@ def decode_field(data: bytes, offset: int = 0) -> tuple[str, int, int | None, in
         raise _error(BadMatch.BAD_LEN, "an OXM header is cut off")
     (header,) = _HEADER.unpack_from(data, offset)
     length = header & 0xff
+    extra = 0
     if header >> 16 == _EXPERIMENTER_CLASS:
-        raise _error(BadMatch.BAD_FIELD, "no experimenter fields are known")
+        # ONF's fields for 1.3 and 1.4, which 1.5 has under the same numbers in its own class.
+        if data[offset + 4:offset + 8] != _ONF or length < 4:
+            raise _error(BadMatch.BAD_FIELD, "an unknown experimenter's field")
+        header, extra, length = 0x80000000 | header & 0xffff, 4, length - 4
     field = BY_OXM.get(header & 0xfffffe00)
     if field is None:
         raise _error(BadMatch.BAD_FIELD, f"unknown OXM class {header >> 16:#x} field {header >> 9 & 0x7f}")
     has_mask = header >> 8 & 1
-    if length != field.bytes << has_mask or len(data) - offset - 4 < length:
+    if length != field.bytes << has_mask or len(data) - offset - 4 - extra < length:
         raise _error(BadMatch.BAD_LEN, f"is {length} bytes long", field.name)
-    start = offset + 4
+    start = offset + 4 + extra
     value = int.from_bytes(data[start:start + field.bytes], "big")
     mask = int.from_bytes(data[start + field.bytes:start + length], "big") if has_mask else None
-    return field.name, value, mask, 4 + length
+    return field.name, value, mask, 4 + extra + length
 
 
 def encode_match(fields: Match) -> bytes:

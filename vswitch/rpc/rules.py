@@ -4,12 +4,13 @@ from __future__ import annotations
 from dataclasses import fields
 
 from vswitch.datapath.fields import BY_NAME, Field
-from vswitch.errors import InvalidError
+from vswitch.errors import InvalidError, OpenFlowError
 from vswitch.openflow import actions as of
-from vswitch.openflow import flow_text_rule as wire
+from vswitch.openflow import flow_text_rule as wire, native
 from vswitch.openflow.constants import (OFPCML_NO_BUFFER, OFPG_ANY, OFPP_ANY, OFPP_CONTROLLER, OFPP_IN_PORT, OFPP_LOCAL,
                                         OFPP_MAX, OFPTT_ALL)
 from vswitch.openflow.flow_text_print import format_rule, format_stats
+from vswitch.openflow.versions import OF13
 from vswitch.rpc.v1 import event_pb2, flow_pb2, rule_pb2
 
 REMOVED_REASONS = ("idle_timeout", "hard_timeout", "delete", "group_delete", "meter_delete")
@@ -153,6 +154,8 @@ def _action(message: rule_pb2.Action, path: str) -> of.Action:
         if mask is not None:
             raise InvalidError("OpenFlow 1.3 sets a field as a whole, without a mask", f"{path}.mask")
         return of.SetField(entry.name, value)
+    if kind == "encoded":
+        return _encoded(argument, path)
     action_class, limit, allowed = SIMPLE_ACTIONS[kind]
     if limit is None:
         _must_be_true(argument, path)
@@ -160,6 +163,15 @@ def _action(message: rule_pb2.Action, path: str) -> of.Action:
     if allowed and argument not in allowed:
         raise InvalidError(f"{argument:#x} is none of {', '.join(map(hex, allowed))}", path)
     return action_class(_in_range(argument, 0, limit, path))
+
+
+def _encoded(data: bytes, path: str) -> of.Action:
+    if len(data) < 8 or len(data) % 8 or int.from_bytes(data[2:4], "big") != len(data):
+        raise InvalidError(f"{len(data)} bytes are not one action", path)
+    try:
+        return of.decode_actions(data)[0]
+    except OpenFlowError as e:
+        raise InvalidError(e.reason, path) from None
 
 
 def _must_be_true(value: bool, path: str) -> None:
@@ -171,14 +183,14 @@ def _must_be_true(value: bool, path: str) -> None:
 
 def text_entry(entry: bytes, names: dict[int, str]) -> flow_pb2.FlowEntry:
     """An ofp_flow_stats as a line of dump-flows; `names` gives ports' names by number."""
-    stats = wire.read_flow_stats(entry)
+    stats = wire.read_flow_stats(native.flow_stats_out(OF13, native.STANDARD, entry))
     return flow_pb2.FlowEntry(text=format_stats(stats, names.get), duration_nsec=stats.duration_nsec,
                               packets=stats.packets, bytes=stats.bytes)
 
 
 def typed_entry(entry: bytes, names: dict[int, str]) -> flow_pb2.FlowEntry:
     """An ofp_flow_stats, field by field."""
-    return _entry(wire.read_flow_stats(entry))
+    return _entry(wire.read_flow_stats(native.flow_stats_out(OF13, native.STANDARD, entry)))
 
 
 def flow_removed_message(body: bytes) -> event_pb2.FlowRemoved:
@@ -217,20 +229,21 @@ def _instruction_message(instruction: of.Instruction) -> rule_pb2.Instruction:
         case of.ClearActions():
             return rule_pb2.Instruction(clear_actions=True)
         case of.WriteActions(listed):
-            return rule_pb2.Instruction(write_actions=rule_pb2.ActionList(actions=map(_action_message, listed)))
+            return rule_pb2.Instruction(write_actions=rule_pb2.ActionList(actions=map(action_message, listed)))
         case of.ApplyActions(listed):
-            return rule_pb2.Instruction(apply_actions=rule_pb2.ActionList(actions=map(_action_message, listed)))
+            return rule_pb2.Instruction(apply_actions=rule_pb2.ActionList(actions=map(action_message, listed)))
     raise InvalidError(f"the rule holds {instruction}, which the API has no name for", "instructions")
 
 
-def _action_message(action: of.Action) -> rule_pb2.Action:
+def action_message(action: of.Action) -> rule_pb2.Action:
+    """An action, typed where the API has a name for it, else as OpenFlow encodes it."""
     match action:
         case of.Output(port, max_len):
             return rule_pb2.Action(output=rule_pb2.Output(port=port, max_len=max_len if port == OFPP_CONTROLLER else None))
         case of.SetField(name, value):
             return rule_pb2.Action(set_field=_field_message(name, value))
         case of.ExperimenterAction():
-            raise InvalidError(f"the rule holds {action}, which the API has no name for", "actions")
+            return rule_pb2.Action(encoded=of.encode_action(action))
     name = SIMPLE_NAMES[type(action)]
     limit = SIMPLE_ACTIONS[name][1]
     return rule_pb2.Action(**{name: True if limit is None else getattr(action, fields(action)[0].name)})
