@@ -55,9 +55,10 @@ class Controller:
 
     def next(self, timeout: float = 10) -> Frame:
         """The next message; the switch's echo requests are answered, as any controller does."""
-        self.sock.settimeout(timeout)
+        deadline = time.monotonic() + timeout
         while True:
             while not self.frames:
+                self.sock.settimeout(max(0.001, deadline - time.monotonic()))
                 data = self.sock.recv(65536)
                 if not data:
                     raise EOFError

@@ -44,7 +44,7 @@ def test_many_flows(daemon, tmp_path):
 @pytest.mark.parametrize("command, expect", [
     ("dump-desc", "vswitch"), ("dump-ports", "port  1: rx pkts=0"), ("dump-ports-desc", "2(p2): addr:"),
     ("dump-tables", "table 0"), ("dump-table-features", "table 253"), ("queue-stats", "0 queues"),
-    ("dump-groups", ""), ("dump-meters", ""), ("dump-group-features", ""), ("meter-features", "max_meter:0")])
+    ("dump-groups", ""), ("dump-meters", ""), ("dump-group-features", ""), ("meter-features", "max_meter:65536")])
 def test_reads(daemon, command, expect):
     assert expect in daemon.ofctl(command)
 
@@ -66,8 +66,8 @@ def test_packet_out(daemon):
 
 
 @pytest.mark.parametrize("command, arguments, error", [
-    ("add-group", ("group_id=1,type=all,bucket=output:1",), "OFPGMFC_OUT_OF_GROUPS"),
-    ("add-meter", ("meter=1,kbps,band=type=drop,rate=1",), "OFPMMFC_OUT_OF_METERS"),
+    ("mod-group", ("group_id=1,type=all,bucket=output:1",), "OFPGMFC_UNKNOWN_GROUP"),
+    ("mod-meter", ("meter=1,kbps,band=type=drop,rate=1",), "OFPMMFC_UNKNOWN_METER"),
     ("add-flow", ("actions=group:7",), "OFPBAC_BAD_OUT_GROUP")])
 def test_refusals(daemon, command, arguments, error):
     with pytest.raises(AssertionError, match=error):

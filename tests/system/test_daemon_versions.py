@@ -73,6 +73,27 @@ class TestOfctl:
         daemon.ofctl("packet-out", f"in_port=1 packet={FRAME.hex()} actions=output:2", version=version)
         assert daemon.ask(collect) == [FRAME]
 
+    def test_groups(self, daemon, version):
+        daemon.ofctl("add-group", "group_id=7,type=select,bucket=weight:3,actions=output:1,bucket=weight:5,actions=output:2",
+                     version=version)
+        shown = daemon.ofctl("dump-groups", version=version)
+        assert "group_id=7,type=select" in shown and "weight:5" in shown and "output:2" in shown
+        assert "group_id=7" in daemon.ofctl("dump-group-stats", version=version)
+        daemon.ofctl("mod-group", "group_id=7,type=all,bucket=actions=output:1", version=version)
+        assert "type=all" in daemon.ofctl("dump-groups", version=version)
+        assert "Select" in daemon.ofctl("dump-group-features", version=version).title()
+        daemon.ofctl("del-groups", version=version)
+        assert "group_id" not in daemon.ofctl("dump-groups", version=version)
+
+    def test_meters(self, daemon, version):
+        if NUMBERS[version] < OF13:
+            return              # earlier versions have none
+        daemon.ofctl("add-meter", "meter=3,kbps,burst,stats,band=type=drop,rate=1000,burst_size=100", version=version)
+        assert "meter=3" in (shown := daemon.ofctl("dump-meters", version=version)) and "rate=1000" in shown
+        assert "meter:3" in daemon.ofctl("meter-stats", version=version)
+        daemon.ofctl("del-meters", version=version)
+        assert "meter=3" not in daemon.ofctl("dump-meters", version=version)
+
     def test_bundle(self, daemon, version, tmp_path):
         if NUMBERS[version] < OF13:
             return              # ovs-ofctl then sends the rules one by one

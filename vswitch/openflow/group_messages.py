@@ -9,7 +9,7 @@ from vswitch.errors import OpenFlowError
 from vswitch.openflow import convert, messages as ofp
 from vswitch.openflow.constants import OFPG_ALL, OFPG_ANY, OFPP_ANY, BadRequest, ErrorType, GroupModFailed
 from vswitch.openflow.layout import Layout, Many, Properties, Rest, bad_length, bad_property_length
-from vswitch.openflow.versions import OF11, OF12, OF13, OF14, OF15
+from vswitch.openflow.versions import OF10, OF11, OF12, OF13, OF14, OF15
 
 BUCKET = Layout("RawBucket", f"H length, H weight, I watch_port={OFPP_ANY:#x}, I watch_group={OFPG_ANY:#x}, 4x",
                 actions=Rest())
@@ -120,3 +120,19 @@ def asked_group(version: int, kind_is_desc: bool, body: bytes) -> int:
         ofp.EMPTY.decode(body)
         return OFPG_ALL
     return ofp.GROUP_REQUEST.decode(body).group_id
+
+
+def nx_group_mod(body: bytes) -> bytes:
+    """An NXT_GROUP_MOD: 1.5's with 1.0's actions."""
+    message = GROUP_MOD15.decode(body)
+    for bucket in message.buckets:
+        bucket.actions = convert.actions(OF10, bucket.actions)
+    return GROUP_MOD15.encode(message)
+
+
+def nx_group_desc(entry: bytes) -> bytes:
+    """An entry of NXST_GROUP_DESC, likewise."""
+    desc = GROUP_DESC15.decode(entry)
+    for bucket in desc.buckets:
+        bucket.actions = convert.actions_out(OF10, bucket.actions)
+    return GROUP_DESC15.encode(desc)

@@ -91,7 +91,8 @@ async def features(session: Session, message: Frame, body: Any) -> None:
                  if port.speakable(version, record.port_no)]
         reply = layout(capabilities=capabilities, ports=ports[:_PORTS_MAX // size], **common)
         if version == OF10:
-            reply.actions, reply.capabilities = said.ACTIONS10, capabilities | _ARP_MATCH_IP
+            reply.actions = said.ACTIONS10
+            reply.capabilities = capabilities & ~Capability.GROUP_STATS | _ARP_MATCH_IP     # the bit is OFPC_STP there
     session.reply(Type.FEATURES_REPLY, message.xid, reply.layout.encode(reply))
 
 

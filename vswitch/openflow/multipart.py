@@ -16,6 +16,7 @@ from vswitch.openflow.constants import (N_TABLES, OFPM_ALL, OFPMPF_MORE, OFPP_AN
                                         MeterModFailed, Multipart, QueueOpFailed)
 from vswitch.openflow.experimenter import answer_experimenter
 from vswitch.openflow.flow_monitor import answer_monitors
+from vswitch.openflow.group_handlers import group_features
 from vswitch.openflow.layout import bad_length
 from vswitch.openflow.multipart_rules import aggregate, flows, stats
 from vswitch.openflow.table_features import MAX_ENTRIES
@@ -121,10 +122,6 @@ async def _group_desc(session: Session, body: bytes) -> _Entries:
     yield [group.group_desc(session.version, entry) for entry in await session.switch.groups(session.bridge, number)]
 
 
-_ALL_TYPES = 0b1111
-_SELECT_WEIGHT, _SELECT_LIVENESS, _CHAINING, _CHAINING_CHECKS = 1, 2, 4, 8
-_GROUPS_MAX = 65536
-_GROUP_ACTIONS = sum(1 << n for n in (0, *range(11, 13), *range(15, 28)))
 _METERS_MAX, _BANDS_MAX = 65536, 8
 _BAND_TYPES = 1 << 1 | 1 << 2
 _METER_CAPABILITIES = 0b1111
@@ -132,10 +129,7 @@ _METER_CAPABILITIES = 0b1111
 
 async def _group_features(session: Session, body: bytes) -> _Entries:
     _asked(session, Multipart.GROUP_FEATURES, body)
-    limits = {f"{what}_{kind}": n for kind in ("all", "select", "indirect", "ff")
-              for what, n in (("max", _GROUPS_MAX), ("actions", _GROUP_ACTIONS))}
-    yield [ofp.GROUP_FEATURES.encode(ofp.GROUP_FEATURES(
-        types=_ALL_TYPES, capabilities=_SELECT_WEIGHT | _SELECT_LIVENESS | _CHAINING | _CHAINING_CHECKS, **limits))]
+    yield [group_features()]
 
 
 async def _meters(session: Session, body: bytes) -> _Entries:

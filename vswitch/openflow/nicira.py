@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from vswitch.errors import OpenFlowError
-from vswitch.openflow import convert, messages as ofp
+from vswitch.openflow import convert, group_messages as group, messages as ofp
 from vswitch.openflow.async_config import decode_nx_async, decode_nx_async2
 from vswitch.openflow.codec import Frame
 from vswitch.openflow.constants import BadRequest, ErrorType, Role, RoleRequestFailed
 from vswitch.openflow.experimenter import answers, experimenter_frame, handles
-from vswitch.openflow.group_handlers import change_group
+from vswitch.openflow.group_handlers import change_group, group_features
 from vswitch.openflow.layout import Layout
 from vswitch.openflow.multipart_rules import aggregate, flows
-from vswitch.openflow.versions import NICIRA, OF10, OF13
+from vswitch.openflow.versions import NICIRA, OF10, OF11, OF13
 
 if TYPE_CHECKING:
     from vswitch.openflow.session import Session
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 (NXT_ROLE_REQUEST, NXT_ROLE_REPLY, NXT_SET_FLOW_FORMAT) = (10, 11, 12)
 (NXT_FLOW_MOD_TABLE_ID, NXT_SET_PACKET_IN_FORMAT, NXT_FLOW_AGE, NXT_SET_ASYNC_CONFIG, NXT_SET_CONTROLLER_ID,
  NXT_SET_ASYNC_CONFIG2, NXT_GROUP_MOD) = (15, 16, 18, 19, 20, 27, 31)
-NXST_FLOW, NXST_AGGREGATE = 0, 1
+NXST_FLOW, NXST_AGGREGATE, NXST_GROUP, NXST_GROUP_DESC, NXST_GROUP_FEATURES = 0, 1, 7, 8, 9
 
 NUMBER = Layout("NiciraNumber", "I number")
 FLOW_MOD_TABLE_ID = Layout("FlowModTableId", "B on, 7x")
@@ -85,9 +85,10 @@ async def set_controller_id(session: Session, message: Frame, body: bytes) -> No
 
 @handles(NICIRA, NXT_GROUP_MOD, OF10, OF10)
 async def group_mod(session: Session, message: Frame, body: bytes) -> None:
-    """1.5's group-mod, in 1.0."""
     session.standing.check_change()
-    await change_group(session, body)
+    canonical = group.nx_group_mod(body)
+    await change_group(session, canonical)
+    session.agent.forward_group_mod(session, message.xid, canonical)
 
 
 @answers(NICIRA, NXST_FLOW, OF10, OF10)
@@ -98,3 +99,20 @@ def flow_stats(session: Session, body: bytes) -> AsyncIterator[list[bytes]]:
 @answers(NICIRA, NXST_AGGREGATE, OF10, OF10)
 def aggregate_stats(session: Session, body: bytes) -> AsyncIterator[list[bytes]]:
     return aggregate(session, body, convert.NICIRA)
+
+
+@answers(NICIRA, NXST_GROUP, OF10, OF10)
+async def group_stats(session: Session, body: bytes) -> AsyncIterator[list[bytes]]:
+    yield await session.switch.group_stats(session.bridge, ofp.GROUP_REQUEST.decode(body).group_id)
+
+
+@answers(NICIRA, NXST_GROUP_DESC, OF10, OF10)
+async def group_desc(session: Session, body: bytes) -> AsyncIterator[list[bytes]]:
+    asked = ofp.GROUP_REQUEST.decode(body).group_id
+    yield [group.nx_group_desc(entry) for entry in await session.switch.groups(session.bridge, asked)]
+
+
+@answers(NICIRA, NXST_GROUP_FEATURES, OF10, OF11)
+async def features(session: Session, body: bytes) -> AsyncIterator[list[bytes]]:
+    ofp.EMPTY.decode(body)
+    yield [group_features()]
