@@ -41,10 +41,6 @@ static int put_action10(struct codec_buf *b, const uint8_t *a, size_t len, fault
                                     OFPAT_SET_DL_DST, OFPAT_SET_NW_SRC, OFPAT_SET_NW_DST, OFPAT_SET_NW_TOS,
                                     OFPAT_SET_TP_SRC, OFPAT_SET_TP_DST};
     uint16_t type = get16(a);
-    if (type == OFPAT_EXPERIMENTER) {
-        codec_copy(b, a, len);
-        return 0;
-    }
     if (type >= sizeof lengths)
         return BAD_ACTION(BAD_TYPE, "action type %u", type);
     if (len != lengths[type])
@@ -89,7 +85,33 @@ static int check_action(uint32_t version, const uint8_t *a, size_t len, fault *f
     return codec_check_oxm(version, a + 4, len - 4, OFPET_BAD_ACTION, OFPBAC_BAD_SET_TYPE, f);
 }
 
+static int put_list(struct codec_buf *b, uint32_t version, const uint8_t *data, size_t len, unsigned depth, fault *f);
+
+/* As it is, but for a clone's own list. */
+static int put_experimenter(struct codec_buf *b, uint32_t version, const uint8_t *a, size_t len, unsigned depth, fault *f)
+{
+    if (len < 16 || get32(a + 4) != NX_VENDOR || get16(a + 8) != NXAST_CLONE) {
+        codec_copy(b, a, len);
+        return 0;
+    }
+    if (depth == CODEC_MAX_DEPTH)
+        return BAD_ACTION(TOO_MANY, "clones %u deep", CODEC_MAX_DEPTH);
+    size_t start = b->len;
+    uint8_t *o = codec_put(b, 16);
+    memcpy(o, a, 16);
+    int e = put_list(b, version, a + 16, len - 16, depth + 1, f);
+    if (!e && b->len - start > 65528)
+        e = BAD_ACTION(BAD_LEN, "a clone of %zu bytes", b->len - start);
+    put16(o + 2, (uint16_t)(b->len - start));
+    return e;
+}
+
 int codec_put_actions_in(struct codec_buf *b, uint32_t version, const uint8_t *data, size_t len, fault *f)
+{
+    return put_list(b, version, data, len, 0, f);
+}
+
+static int put_list(struct codec_buf *b, uint32_t version, const uint8_t *data, size_t len, unsigned depth, fault *f)
 {
     for (size_t at = 0; at < len;) {
         if (len - at < 8)
@@ -98,7 +120,9 @@ int codec_put_actions_in(struct codec_buf *b, uint32_t version, const uint8_t *d
         if (n < 8 || n % 8 || n > len - at)
             return BAD_ACTION(BAD_LEN, "action of %zu bytes with %zu left", n, len - at);
         int e;
-        if (version == 1) {
+        if (get16(data + at) == OFPAT_EXPERIMENTER) {
+            e = put_experimenter(b, version, data + at, n, depth, f);
+        } else if (version == 1) {
             e = put_action10(b, data + at, n, f);
         } else {
             e = check_action(version, data + at, n, f);

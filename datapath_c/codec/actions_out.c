@@ -283,7 +283,13 @@ static void action_out(struct codec_buf *b, uint32_t version, const uint8_t *a, 
     uint16_t type = get16(a);
     bool legacy = (type >= OFPAT_SET_VLAN_VID && type <= OFPAT_SET_TP_DST) || type == OFPAT_SET_MPLS_LABEL ||
                   type == OFPAT_SET_MPLS_TC;
-    if (type == OFPAT_EXPERIMENTER) {
+    if (type == OFPAT_EXPERIMENTER && len >= 16 && get32(a + 4) == NX_VENDOR && get16(a + 8) == NXAST_CLONE) {
+        size_t start = b->len;
+        uint8_t *o = codec_put(b, 16);
+        memcpy(o, a, 16);
+        codec_put_actions_out(b, version, a + 16, len - 16, proto);
+        put16(o + 2, (uint16_t)(b->len - start));
+    } else if (type == OFPAT_EXPERIMENTER) {
         if (version != 6 || get32(a + 4) != NX_VENDOR || len < 16 || !nicira_out15(b, a, len))
             codec_copy(b, a, len);
     } else if (type == OFPAT_SET_FIELD) {

@@ -79,6 +79,8 @@ int64_t codec_flow_stats_messages(uint32_t version, uint32_t form, uint32_t xid,
 
 /* cffi: end */
 
+#define CODEC_MAX_DEPTH 8      /* clones within each other */
+
 /* Output that grows to `size` and no further. */
 struct codec_buf {
     uint8_t *data;

@@ -116,7 +116,7 @@ static int check_learn(const struct actions_context *c, const uint8_t *a, size_t
         return BAD_ACTION(BAD_LEN, "learn action of %zu bytes", len);
     if (get16(a + 24) & ~(NX_LEARN_F_SEND_FLOW_REM | NX_LEARN_F_DELETE_LEARNED))
         return BAD_ACTION(BAD_ARGUMENT, "learn: unknown flags 0x%x", get16(a + 24));
-    if (a[26] == OFPTT_ALL)
+    if (a[26] >= OFPTT_MAX)
         return BAD_ACTION(BAD_ARGUMENT, "learn: there is no table %u", a[26]);
     struct actions_context inner = {.bridge = c->bridge, .match = NULL, .depth = 1};
     struct learn_spec s;
@@ -214,8 +214,9 @@ static int check_nicira(const struct actions_context *c, const uint8_t *a, size_
     case NXAST_CONTROLLER:
     case NXAST_WRITE_METADATA:
     case NXAST_FIN_TIMEOUT:
-    case NXAST_RESUBMIT_TABLE:
         return 0;
+    case NXAST_RESUBMIT_TABLE:
+        return a[12] < OFPTT_MAX || a[12] == OFPTT_ALL ? 0 : BAD_ACTION(BAD_ARGUMENT, "resubmit: there is no table %u", a[12]);
     case NXAST_REG_MOVE:
         return actions_check_move(c, a, len, f);
     case NXAST_REG_LOAD:

@@ -49,6 +49,8 @@ static int parse_request(const struct bridge *b, const uint8_t *d, size_t len, s
     if (q->command >= FC_MODIFY_OR_ADD)
         q->command = q->command == FC_MODIFY_OR_ADD ? OFPFC_MODIFY : OFPFC_MODIFY_STRICT;
     bool deletes = q->command == OFPFC_DELETE || q->command == OFPFC_DELETE_STRICT;
+    if (q->table_id >= OFPTT_MAX && q->table_id != OFPTT_ALL)
+        return FAILED(BAD_TABLE_ID, "table_id", "there is no table %u", q->table_id);
     if (q->table_id == OFPTT_ALL && !deletes && !q->recookie)
         return FAILED(BAD_TABLE_ID, "table_id", "OFPTT_ALL is for deletions alone");
     if (q->flags & ~(0x1f | OFPFF_ANEW))

@@ -1,4 +1,5 @@
 #include "flow/translate.h"
+#include <assert.h>
 #include <stdlib.h>
 #include "base/bytes.h"
 #include "flow/translating.h"
@@ -214,6 +215,7 @@ static void table_miss(struct translation *x, int id, struct table *t)
 /* The rule of table `id` for the packet, counted. NULL when there is none or no room to note it. */
 static struct rule *find_rule(struct translation *x, int id, struct table **table)
 {
+    assert(id < OFPTT_MAX);
     struct table *t = *table = atomic_load_explicit(&x->bridge->tables[id], memory_order_acquire);
     refresh_key(x);
     if (!x->packet)

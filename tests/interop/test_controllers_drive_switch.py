@@ -1,5 +1,6 @@
 """Ryu's own simple_switch_13 and our apps drive a bridge of the real vswitchd, through dummy ports: no root needed."""
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +25,9 @@ IPV4 = bytes.fromhex("08004500001c000000004011") + bytes.fromhex("0000c0a80001c0
 class Site:
     """vswitchd with one bridge of dummy ports p1, p2, p3, and its controller."""
 
-    def __init__(self, directory, arguments, environment=None):
+    """`command` makes another controller's command line of the port; without it ours run `arguments`."""
+
+    def __init__(self, directory, arguments, environment=None, command=None):
         self.directory = directory
         self.port = free_port()
         self.log = directory / "log"
@@ -34,8 +37,9 @@ class Site:
                           "{p1: {kind: dummy, port_no: 1}, p2: {kind: dummy, port_no: 2}, p3: {kind: dummy, port_no: 3}}}}}}"
                           % self.port)
         self.processes = [
-            subprocess.Popen([sys.executable, "-P", "-m", "vswitch.controllers.runner", "--port", str(self.port), "--ryu-env",
-                              str(RYU_ENV), *arguments], stdout=file, stderr=file, env=environment),
+            subprocess.Popen(command(self.port) if command else [
+                sys.executable, "-P", "-m", "vswitch.controllers.runner", "--port", str(self.port), "--ryu-env", str(RYU_ENV),
+                *arguments], stdout=file, stderr=file, env=environment),
             subprocess.Popen([sys.executable, "-P", "-m", "vswitch.daemon.main", "--state", str(directory / "state"), "--run",
                               str(directory / "run"), "--config", str(config), "--stop-datapath"], stdout=file, stderr=file)]
         self.client = Client(f"unix:{directory}/run/api.sock", None, False)
@@ -76,8 +80,8 @@ class Site:
 def site(tmp_path):
     sites = []
 
-    def start(*arguments, environment=None):
-        sites.append(Site(tmp_path, arguments, environment))
+    def start(*arguments, environment=None, command=None):
+        sites.append(Site(tmp_path, arguments, environment, command))
         return sites[-1]
 
     yield start
@@ -90,6 +94,27 @@ def site(tmp_path):
 def test_a_learning_app_drives_the_bridge(site, platform, app):
     site = site("--on", platform, app)
     site.until(lambda: [rule for rule in site.rules() if "priority=0" in rule and "CONTROLLER" in rule])
+    learns(site)
+
+
+@needs_ryu
+@pytest.mark.parametrize("version", ["", "_12", "_14", "_15"])
+def test_ryus_own_sample_app_of_each_version(site, version):
+    site = site("--on", "ryu", f"ryu.app.simple_switch{version}")
+    site.until(lambda: any(c.connected for c in site.client.call("BridgeService.ListControllers", bridge="br").controllers))
+    if version:
+        site.until(lambda: [rule for rule in site.rules() if "priority=0" in rule and "CONTROLLER" in rule])
+    learns(site)
+
+
+@pytest.mark.skipif(not shutil.which("ovs-testcontroller"), reason="needs ovs-testcontroller")
+def test_open_vswitchs_test_controller(site):
+    site = site(command=lambda port: ["ovs-testcontroller", f"ptcp:{port}:127.0.0.1"])
+    site.until(lambda: any(c.connected for c in site.client.call("BridgeService.ListControllers", bridge="br").controllers))
+    learns(site)
+
+
+def learns(site):
     there, back = TWO + ONE + IPV4, ONE + TWO + IPV4
     site.send("p1", there)
     assert site.until(lambda: site.sent("p2")) == [there] and site.until(lambda: site.sent("p3")) == [there]    # flooded
