@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 FUZZ_SECONDS ?= 15
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-path bench-programming conformance clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-path bench-programming conformance interop faucet-env clean
 
 all: build
 
@@ -60,11 +60,18 @@ test-sanitized: test-c build
 	  $(BIN)/python -P -m pytest -q $(SANITIZED:%=tests/system/%.py)
 
 # Unit, sim, system, interop and docs tests. As root: the system tests make their own network namespaces.
-test-python: deps-test build ryu-env
+test-python: deps-test build ryu-env faucet-env
 	$(SUDO) env PATH="$$PATH" VSWITCH_RYU_ENV=$(CURDIR)/build/ryu VSWITCH_SKIP_NOTHING=1 $(BIN)/python -P -m pytest tests
 
 bench: deps-test build
 	$(SUDO) $(BIN)/python -P benchmarks/containers.py
+
+faucet-env: deps-build
+	controllers/faucet_env.sh build/faucet
+
+# Controllers and tools as they come: Debian's ovs-ofctl and ovs-testcontroller, Ryu's own sample apps, os-ken, Faucet.
+interop: deps-test build ryu-env faucet-env
+	env PATH="$$PATH" VSWITCH_RYU_ENV=$(CURDIR)/build/ryu VSWITCH_SKIP_NOTHING=1 $(BIN)/python -P -m pytest -v tests/interop
 
 # How fast rules go in and out, beside Open vSwitch.
 bench-programming: deps-test build
