@@ -272,6 +272,17 @@ void classifier_remove(struct classifier *c, struct cls_rule *r)
         recount_priority(c, s);
 }
 
+void classifier_clear(struct classifier *c)
+{
+    struct subtables *t = atomic_load_explicit(&c->subtables, memory_order_relaxed);
+    atomic_store_explicit(&c->subtables, NULL, memory_order_release);
+    c->n_rules = 0;
+    for (uint32_t i = 0; t && i < t->n; i++)
+        defer(free_subtable_later, t->at[i].s);
+    if (t)
+        defer(free, t);
+}
+
 struct cls_rule *classifier_find(struct classifier *c, const struct match *m, uint16_t priority, uint32_t version)
 {
     struct subtable *s = find_subtable(c, &m->mask);

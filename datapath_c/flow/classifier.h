@@ -74,6 +74,8 @@ size_t match_words(const struct match *m);
  * the same match and priority in the same version. 0 or -ENOMEM. */
 int classifier_insert(struct classifier *c, struct cls_rule *r, const struct match *m, uint16_t priority);
 void classifier_remove(struct classifier *c, struct cls_rule *r);
+/* Takes all rules out at once. */
+void classifier_clear(struct classifier *c);
 /* The rule with exactly this match and priority, or NULL. */
 struct cls_rule *classifier_find(struct classifier *c, const struct match *m, uint16_t priority, uint32_t version);
 /* A rule of this priority whose match has a packet in common with `m`, or NULL (OFPFF_CHECK_OVERLAP). */

@@ -234,6 +234,13 @@ static int change(struct rule *r, const struct request *q, struct flow_mod_resul
     return 0;
 }
 
+static bool selects_all(const struct request *q)
+{
+    static const union key_words none;
+    return q->command == OFPFC_DELETE && !q->cookie_mask && q->out_port == OFPP_ANY && q->out_group == OFPG_ANY &&
+           !memcmp(&q->match.mask, &none, sizeof none);
+}
+
 static int change_table(struct table *t, const struct request *q, struct flow_mod_result *result, fault *f)
 {
     if (!t)
@@ -242,6 +249,11 @@ static int change_table(struct table *t, const struct request *q, struct flow_mo
     if (q->command == OFPFC_MODIFY_STRICT || q->command == OFPFC_DELETE_STRICT) {
         struct cls_rule *c = classifier_find(&t->cls, &q->match, q->priority, version);
         return c && selected(rule_of(c), q, true) ? change(rule_of(c), q, result, f) : 0;
+    }
+    if (selects_all(q) && !t->bridge->bundle) {
+        result->n_changed += t->n_rules;
+        table_remove_all(t);
+        return 0;
     }
     for (struct rule *r = t->rules, *next; r; r = next) {
         next = r->next;

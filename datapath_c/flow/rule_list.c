@@ -172,6 +172,43 @@ void rule_unlink(struct rule *r)
     defer(rule_free, r);
 }
 
+static void free_rules(void *first)
+{
+    for (struct rule *r = first, *next; r; r = next) {
+        next = r->next;
+        rule_free(r);
+    }
+}
+
+void table_remove_all(struct table *t)
+{
+    struct bridge *b = t->bridge;
+    struct rule *first = t->rules;
+    for (struct cursor *c = b->cursors; c; c = c->next)
+        if (c->at && c->at->table == t)
+            c->at = NULL;
+    for (struct rule *r = first; r; r = r->next) {
+        struct rule_totals totals;
+        if (r->flags & OFPFF_SEND_FLOW_REM && b->dp->rule_removed)
+            b->dp->rule_removed(b, r, OFPRR_DELETE);
+        rule_changed(r, DP_UPDATE_REMOVED, OFPRR_DELETE);
+        note_learned(r);
+        rule_unlist_timed(r);
+        rule_totals(r, b->dp->n_workers, &totals);
+        t->removed_packets += totals.packets + r->packets_base;
+        b->tenant->rule_bytes -= r->size;
+    }
+    classifier_clear(&t->cls);
+    b->n_rules -= t->n_rules;
+    b->tenant->n_rules -= t->n_rules;
+    t->rules = NULL;
+    t->n_rules = 0;
+    atomic_store_explicit(&t->n_conjunctive, 0, memory_order_release);
+    table_check_vacancy(t);
+    if (first)
+        defer(free_rules, first);
+}
+
 void rule_changed(const struct rule *r, uint16_t what, uint8_t reason)
 {
     struct bridge *b = r->table->bridge;

@@ -18,6 +18,8 @@ struct table *bridge_table(struct bridge *b, uint8_t id);
 int rule_link(struct table *t, struct rule *r, const struct match *m, uint16_t priority);
 /* Takes a rule out; workers may go on using it until they are quiescent. */
 void rule_unlink(struct rule *r);
+/* Removes every rule of a table, as rule_remove with OFPRR_DELETE does. Not while a bundle is put together. */
+void table_remove_all(struct table *t);
 /* The same, told of to whoever wants to know. `reason` is OFPRR_*. */
 void rule_remove(struct rule *r, uint8_t reason);
 /* Removes what rules removed before had taught. Called when a change of rules is done. */

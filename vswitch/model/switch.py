@@ -493,6 +493,10 @@ class Switch:
         """ofp_flow_stats entries matching an ofp_flow_stats_request body (b"" = all), in batches as they come."""
         return self._client().dump_flows(self.bridge(bridge).id, request or ALL_FLOWS)
 
+    def dump_flow_parts(self, bridge: str, request: bytes) -> AsyncIterator[bytes]:
+        """The same as bytes: each part holds whole entries, of 60,000 bytes at most."""
+        return self._client().dump_flow_parts(self.bridge(bridge).id, request)
+
     async def aggregate_flows(self, bridge: str, request: bytes) -> tuple[int, int, int]:
         """packets, bytes, flows"""
         return _AGGREGATE.unpack_from(await self._client().aggregate_flows(self.bridge(bridge).id, request or ALL_FLOWS))

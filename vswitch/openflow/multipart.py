@@ -8,7 +8,7 @@ from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
 from vswitch.errors import NotFoundError, OpenFlowError
-from vswitch.openflow import group_messages as group, messages as ofp, meter_messages as meter
+from vswitch.openflow import convert, group_messages as group, messages as ofp, meter_messages as meter
 from vswitch.openflow import port_messages as port, queue_messages as queue, table_messages as table
 from vswitch.openflow.bundles import bundle_features
 from vswitch.openflow.codec import Frame, MultipartWriter, decode_multipart_request
@@ -18,7 +18,7 @@ from vswitch.openflow.experimenter import answer_experimenter
 from vswitch.openflow.flow_monitor import answer_monitors
 from vswitch.openflow.group_handlers import group_features
 from vswitch.openflow.layout import bad_length
-from vswitch.openflow.multipart_rules import aggregate, flows, stats
+from vswitch.openflow.multipart_rules import aggregate, send_flows
 from vswitch.openflow.table_features import MAX_ENTRIES
 from vswitch.openflow.table_handlers import table_desc, table_features
 from vswitch.openflow.versions import KINDS, OF10, OF13
@@ -45,6 +45,9 @@ async def answer_multipart(session: Session, message: Frame) -> None:
             return
     else:
         whole = body[head.size:]
+    if kind in (Multipart.FLOW, Multipart.FLOW_STATS):
+        await send_flows(session, message.xid, whole, convert.STATS if kind == Multipart.FLOW_STATS else convert.STANDARD)
+        return
     prefix = b""
     if kind == Multipart.EXPERIMENTER:
         prefix, entries = answer_experimenter(session, whole)
@@ -158,11 +161,11 @@ async def _bundle_features(session: Session, body: bytes) -> _Entries:
 
 
 _ANSWERS: dict[Multipart, _Function] = {
-    Multipart.DESC: _desc, Multipart.FLOW: flows, Multipart.AGGREGATE: aggregate, Multipart.TABLE: _table,
+    Multipart.DESC: _desc, Multipart.AGGREGATE: aggregate, Multipart.TABLE: _table,
     Multipart.PORT_STATS: _port_stats, Multipart.QUEUE: _queue, Multipart.GROUP: _groups,
     Multipart.GROUP_DESC: _group_desc, Multipart.GROUP_FEATURES: _group_features, Multipart.METER: _meters,
     Multipart.METER_CONFIG: _meter_config, Multipart.METER_FEATURES: _meter_features,
     Multipart.TABLE_FEATURES: table_features, Multipart.PORT_DESC: _port_desc, Multipart.TABLE_DESC: table_desc,
-    Multipart.QUEUE_DESC: _queue_desc, Multipart.FLOW_MONITOR: answer_monitors, Multipart.FLOW_STATS: stats,
+    Multipart.QUEUE_DESC: _queue_desc, Multipart.FLOW_MONITOR: answer_monitors,
     Multipart.CONTROLLER_STATUS: _controller_status, Multipart.BUNDLE_FEATURES: _bundle_features,
 }
