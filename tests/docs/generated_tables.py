@@ -117,7 +117,33 @@ def _labels(family) -> list[str]:
     return [f"`{label}`" for label in family.samples[0].labels if label != "le"]
 
 
+def _versions() -> list[str]:
+    from vswitch.openflow.versions import TEXTS
+    return [TEXTS[version] for version in sorted(TEXTS)]
+
+
+def openflow_messages() -> str:
+    """Number of each message in each version; "→" what controllers send, "←" what the switch sends."""
+    from vswitch.openflow.constants import Type
+    from vswitch.openflow.handlers import HANDLERS
+    from vswitch.openflow.versions import WIRE_TYPES
+    taken = {*HANDLERS, Type.FLOW_MOD, Type.PACKET_OUT}
+    both = {Type.HELLO, Type.ERROR, Type.ECHO_REQUEST, Type.ECHO_REPLY, Type.EXPERIMENTER, Type.BUNDLE_CONTROL}
+    return table(("message", "", *_versions()), (
+        (f"`{type_.name}`", "⇄" if type_ in both else "→" if type_ in taken else "←",
+         *(WIRE_TYPES[version].get(type_, "") for version in sorted(WIRE_TYPES))) for type_ in Type))
+
+
+def openflow_multiparts() -> str:
+    from vswitch.openflow.constants import Multipart
+    from vswitch.openflow.versions import KINDS
+    return table(("multipart", "number", *_versions()), (
+        (f"`{kind.name}`", kind.value if kind != Multipart.EXPERIMENTER else "0xffff",
+         *("yes" if kind in KINDS[version] else "" for version in sorted(KINDS))) for kind in Multipart))
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "openflow-messages": openflow_messages, "openflow-multiparts": openflow_multiparts,
     "drop-reasons": drop_reasons, "match-fields": match_fields, "commands": commands, "options": options,
     "services": services,
     "metrics": metrics,

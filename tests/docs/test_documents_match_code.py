@@ -12,12 +12,13 @@ from generated_tables import SECTION, TABLES, renewed
 
 from vswitch.config import schema
 from vswitch.config.load import load_text
-from vswitch.openflow.constants import Type
+from vswitch.openflow import experimenter as experimenter_module, handlers
 from vswitch.openflow.flow_text_actions import INSTRUCTIONS, PARSERS
 from vswitch.openflow.flow_text_fields import FLAGS, PROTOCOLS
-from vswitch.openflow.handlers import HANDLERS
+from vswitch.openflow.versions import ONF
 
 DOCS = ROOT / "docs"
+assert handlers.EXTENSIONS        # they have registered what they handle
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -109,10 +110,14 @@ def test_daemon_options():
     assert set(re.findall(r"^\| `(--[\w-]+)", text, re.MULTILINE)) == options
 
 
-def test_messages():
-    text = (DOCS / "openflow.md").read_text(encoding="utf-8").partition("## Messages")[2].partition("\n## ")[0]
-    handled = {Type(number).name for number in HANDLERS} | {"FLOW_MOD", "PACKET_OUT"}
-    assert {word for word in re.findall(r"`([A-Z_]+)`", text) if word in Type.__members__} >= handled
+def test_extensions():
+    """| `NXT_…` (number) | versions | meaning |, of messages and multiparts"""
+    text = (DOCS / "openflow.md").read_text(encoding="utf-8").partition("### Extensions")[2].partition("\n### ")[0]
+    documented = {(prefix.startswith("ONF"), kind == "ST", int(number))
+                  for prefix, kind, number in re.findall(r"`(NX|ONF)(ST|T)_\w+` \((\d+)\)", text)}
+    handled = {(experimenter == ONF, multipart, number) for multipart, registered in ((False, experimenter_module.MESSAGES),
+               (True, experimenter_module.MULTIPARTS)) for experimenter, number in registered}
+    assert documented >= handled
 
 
 # ---- datapath_c/path/README.md
