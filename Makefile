@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 FUZZ_SECONDS ?= 15
+MESSAGES ?= 1000000
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-path bench-programming conformance interop faucet-env clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-path bench-programming conformance fuzz-openflow interop faucet-env clean
 
 all: build
 
@@ -76,6 +77,10 @@ interop: deps-test build ryu-env faucet-env
 # How fast rules go in and out, beside Open vSwitch.
 bench-programming: deps-test build
 	$(SUDO) $(BIN)/python -P benchmarks/programming.py
+
+# Mutated OpenFlow messages of each version at a real switch.
+fuzz-openflow: deps-test build
+	$(BIN)/python -P tests/conformance/message_fuzz.py --messages $(MESSAGES)
 
 # Every published conformance case, against the real switch.
 conformance: deps-test build

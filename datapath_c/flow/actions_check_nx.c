@@ -116,6 +116,8 @@ static int check_learn(const struct actions_context *c, const uint8_t *a, size_t
         return BAD_ACTION(BAD_LEN, "learn action of %zu bytes", len);
     if (get16(a + 24) & ~(NX_LEARN_F_SEND_FLOW_REM | NX_LEARN_F_DELETE_LEARNED))
         return BAD_ACTION(BAD_ARGUMENT, "learn: unknown flags 0x%x", get16(a + 24));
+    if (second && get32(a + 32))
+        return BAD_ACTION(BAD_ARGUMENT, "learn: a limit is not kept here");
     if (a[26] >= OFPTT_MAX)
         return BAD_ACTION(BAD_ARGUMENT, "learn: there is no table %u", a[26]);
     struct actions_context inner = {.bridge = c->bridge, .match = NULL, .depth = 1};
