@@ -360,7 +360,8 @@ struct dp_shm_worker {
 
 struct dp_shm_account {
     uint64_t cycles[DP_N_STAGES];
-    uint64_t turns;
+    uint64_t turns;        /* begun */
+    uint64_t yields;       /* turns that were suspended in the middle of something, because the slice was over */
     uint64_t rx_packets;
     uint64_t rx_bytes;
     uint64_t tx_packets;

@@ -8,6 +8,7 @@
 #include "flow/cache.h"
 #include "flow/table.h"
 #include "path/lookup.h"
+#include "path/turn.h"
 #include "path/worker.h"
 #include "path/workers_run.h"
 #include "tunnel/vtep.h"
@@ -17,6 +18,19 @@
 #define DEFAULT_AGEING 300
 #define DEFAULT_MACS 8192
 #define DEFAULT_RULES 1000000
+
+static struct datapath *the_datapath;
+
+static void end_turns(struct worker *w, void *tenant)
+{
+    worker_end_turns(w, *(uint32_t *)tenant);
+}
+
+/* Suspended turns hold back too much memory. */
+static void release_memory(uint32_t tenant)
+{
+    workers_run(the_datapath, end_turns, &tenant);
+}
 
 struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int *error)
 {
@@ -37,6 +51,8 @@ struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int 
     for (unsigned i = 0; i < n_workers; i++)
         if (!(dp->workers[i] = worker_new(dp, i, error)))
             return NULL;
+    the_datapath = dp;
+    defer_release = release_memory;
     for (unsigned i = 0; threaded && i < n_workers; i++)
         if ((*error = worker_start(dp->workers[i])))
             return NULL;
@@ -53,12 +69,15 @@ void datapath_free(struct datapath *dp, bool keep)
     for (unsigned i = 0; dp->threaded && i < dp->n_workers; i++)
         worker_stop(dp->workers[i]);
     dp->threaded = false;
+    for (unsigned i = 0; i < dp->n_workers; i++)
+        worker_end_turns(dp->workers[i], 0);
+    defer_release = NULL;
     vtep_close(dp);
     mailbox_drain(&dp->mail, dp);
     for (uint32_t i = 0; i < DP_MAX_BRIDGES; i++)
         if (dp->bridges[i])
             bridge_free(dp->bridges[i]);
-    while (defer_pending())
+    while (defer_pending() || defer_held())
         defer_run();
     for (unsigned i = 0; i < dp->n_workers; i++)
         worker_free(dp->workers[i]);
@@ -90,18 +109,22 @@ int datapath_set_tenant(struct datapath *dp, const struct dp_tenant *conf, fault
     return 0;
 }
 
-/* The worker's part of a tenant goes. */
+struct farewell {
+    uint32_t id;
+    struct wtenant *parts[DP_MAX_WORKERS];
+};
+
+/* The worker's part of a tenant goes. Freeing it may take long: that is the main thread's. */
 static void forget_tenant(struct worker *w, void *arg)
 {
-    uint32_t id = *(uint32_t *)arg;
-    struct wtenant *t = w->tenants[id];
+    struct farewell *f = arg;
+    struct wtenant *t = f->parts[w->id] = w->tenants[f->id];
     if (!t)
         return;
+    turn_end(w, t);
+    turn_finish_jobs(w, t);
     wfq_sleep(&w->sched, &t->entity);
-    if (t->cache)
-        cache_free(t->cache);
-    free(t);
-    w->tenants[id] = NULL;
+    w->tenants[f->id] = NULL;
 }
 
 int datapath_remove_tenant(struct datapath *dp, uint32_t id, fault *f)
@@ -111,8 +134,14 @@ int datapath_remove_tenant(struct datapath *dp, uint32_t id, fault *f)
         return fault_set(f, ENOENT, "tenant", "no tenant %u", id);
     if (t->n_bridges)
         return fault_set(f, EBUSY, "tenant", "owns %u bridges", t->n_bridges);
-    workers_run(dp, forget_tenant, &id);
+    struct farewell bye = {.id = id};
+    workers_run(dp, forget_tenant, &bye);
     dp->tenants[id] = NULL;
+    for (unsigned i = 0; i < dp->n_workers; i++) {
+        if (bye.parts[i] && bye.parts[i]->cache)
+            cache_free(bye.parts[i]->cache);
+        free(bye.parts[i]);
+    }
     defer(free, t);
     return 0;
 }
@@ -313,6 +342,9 @@ int datapath_add_port(struct datapath *dp, struct dp_port *conf, fault *f)
 static void unwatch_queues(struct worker *w, void *arg)
 {
     struct port *p = arg;
+    struct wtenant *t = w->tenants[p->bridge->tenant->conf.id];
+    if (t)
+        turn_end(w, t);        /* it may have the port in hand */
     for (unsigned i = 0; i < p->n_queues; i++)
         if (p->queues[i].worker == w->id)
             worker_unwatch(w, &p->queues[i]);
@@ -383,7 +415,9 @@ void datapath_tick(struct datapath *dp)
         struct bridge *b = dp->bridges[i];
         if (!b)
             continue;
+        defer_owner(b->tenant->conf.id);
         bridge_expire(b, now);
+        defer_owner(0);
         if (age)
             mac_sweep(&b->macs, (uint32_t)(now / clock_hz), b->conf.mac_ageing, 0);
     }

@@ -5,12 +5,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 #include <urcu-qsbr.h>
-#include "path/act.h"
-#include "path/lookup.h"
-#include "path/parse.h"
-#include "path/process.h"
-#include "path/slow_path.h"
-#include "path/tx.h"
+#include "base/defer.h"
+#include "flow/cache.h"
+#include "path/turn.h"
 #include "tunnel/vtep.h"
 
 #define POOL_PACKETS 2048
@@ -31,11 +28,13 @@ struct worker *worker_new(struct datapath *dp, unsigned id, int *error)
     w->id = id;
     w->dp = dp;
     w->row = shm_worker(dp, id);
+    w->slice = dp->slice;
     wfq_init(&w->sched, dp->slice);
     if ((*error = packet_pool_init(&w->pool, POOL_PACKETS)) || (*error = mailbox_init(&w->mail))) {
         free(w);
         return NULL;
     }
+    defer_watch(w->turns, DP_MAX_TENANTS);
     w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
     epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->mail.event_fd, &e);
@@ -52,15 +51,25 @@ void worker_free(struct worker *w)
         struct wtenant *t = w->tenants[i];
         if (!t)
             continue;
+        turn_finish_jobs(w, t);
         if (t->cache)
             cache_free(t->cache);
         free(t);
     }
+    turn_free_stacks(w);
+    defer_unwatch(w->turns);
     wfq_destroy(&w->sched);
     close(w->epoll_fd);
     mailbox_close(&w->mail);
     packet_pool_destroy(&w->pool);
     free(w);
+}
+
+void worker_end_turns(struct worker *w, uint32_t tenant)
+{
+    for (uint32_t i = tenant; i < (tenant ? tenant + 1 : DP_MAX_TENANTS); i++)
+        if (w->tenants[i])
+            turn_end(w, w->tenants[i]);
 }
 
 void worker_post(struct worker *w, struct letter *l)
@@ -82,6 +91,7 @@ struct wtenant *worker_tenant(struct worker *w, struct tenant *t)
     if (!wt)
         return NULL;
     wt->tenant = t;
+    wt->worker = w;
     wt->entity.weight = t->conf.weight;
     wt->account = shm_account(w->dp, w->id, t->conf.id);
     return w->tenants[t->conf.id] = wt;
@@ -106,29 +116,13 @@ void worker_wake(struct worker *w, struct rxq *q)
     else
         t->first = q;
     t->last = q;
+    worker_runnable(w, t);
+}
+
+void worker_runnable(struct worker *w, struct wtenant *t)
+{
     t->entity.weight = t->tenant->conf.weight;
     wfq_wake(&w->sched, &t->entity);
-}
-
-/* The queue at the front has nothing (more). */
-static void retire_first(struct wtenant *t)
-{
-    struct rxq *q = t->first;
-    q->active = false;
-    t->first = q->next;
-    if (!t->first)
-        t->last = NULL;
-}
-
-static void rotate(struct wtenant *t)
-{
-    if (t->first == t->last)
-        return;
-    struct rxq *q = t->first;
-    t->first = q->next;
-    q->next = NULL;
-    t->last->next = q;
-    t->last = q;
 }
 
 static void note_stretch(struct worker *w, uint64_t now)
@@ -138,38 +132,6 @@ static void note_stretch(struct worker *w, uint64_t now)
     w->row->stretch[stretch ? 63 - __builtin_clzll(stretch) : 0]++;
     if (stretch > w->row->longest)
         w->row->longest = stretch;
-}
-
-/* A tenant's turn: batches from its queues until the slice is over or it has nothing left. */
-static void run_turn(struct worker *w, struct wtenant *t)
-{
-    worker_account(w, &t->account->cycles[DP_STAGE_RX]);
-    uint64_t start = w->now;
-    t->account->turns++;
-    while (t->first) {
-        struct rxq *q = t->first;
-        struct packet *batch[BATCH];
-        struct port_io io = worker_io(w, q->port);
-        unsigned n = q->port->ops->rx(q, &io, batch, BATCH);
-        if (n < BATCH)
-            retire_first(t);
-        else
-            rotate(t);
-        if (n) {
-            n = receive(w, t, q->port, &io, batch, n);
-            worker_process(w, t, batch, n);
-        }
-        worker_account(w, &t->account->cycles[DP_STAGE_RX]);
-        if (w->now - start >= w->dp->slice)
-            break;
-    }
-    if (t->cache)
-        cache_sweep(t->cache, w->now, 10 * clock_hz, 4);
-    wfq_charge(&w->sched, &t->entity, w->now - start + t->extra);
-    t->extra = 0;
-    if (!t->first)
-        wfq_sleep(&w->sched, &t->entity);
-    w->last_work = w->now;
 }
 
 /* Finds ready ports, waiting up to `timeout` ms for them. */
@@ -230,8 +192,12 @@ bool worker_step(struct worker *w)
     struct wtenant *t = (struct wtenant *)wfq_pick(&w->sched);
     if (!t)
         return idle(w) || any;
-    run_turn(w, t);
-    worker_account(w, &w->row->system[DP_SYS_POLL]);
+    uint64_t cycles = turn_run(w, t) + t->extra;
+    t->extra = 0;
+    wfq_charge(&w->sched, &t->entity, cycles);
+    if (!turn_due(t))
+        wfq_sleep(&w->sched, &t->entity);
+    w->last_work = w->now;
     note_stretch(w, w->now);
     if (w->now - w->last_poll >= clock_from_us(POLL_INTERVAL_US)) {
         w->last_poll = w->now;

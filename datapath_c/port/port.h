@@ -54,8 +54,9 @@ struct port_ops {
 extern const struct port_ops tap_ops, netdev_ops, vxlan_ops, patch_ops, dummy_ops;
 
 struct stage {                 /* packets of one worker on their way to the port */
-    struct port *next;         /* in the worker's list of ports to flush */
+    struct port *next;         /* in the tenant's list of ports to flush */
     unsigned n;
+    uint32_t cost;             /* cycles of a packet, moving average; 0 = none measured yet */
     struct packet *at[PORT_STAGE];
 };
 

@@ -18,7 +18,7 @@ STAGES = _names(lib.dp_stage_name, lib.DP_N_STAGES)
 SYSTEM = _names(lib.dp_system_name, lib.DP_N_SYSTEM)
 DROPS = _names(lib.dp_drop_name, lib.DP_N_DROPS)
 _PORT_COUNTERS = [name for name, _ in ffi.typeof("struct dp_shm_port").fields]
-_ACCOUNT_COUNTERS = [name for name, _ in ffi.typeof("struct dp_shm_account").fields if name not in ("cycles", "drops")]
+_ACCOUNT_COUNTERS = [name for name, _ in ffi.typeof("struct dp_shm_account").fields if name not in ("cycles", "drops", "blockers")]
 
 
 class Counters:

@@ -84,6 +84,7 @@ class AccountUsage:
     slow: int
     packet_ins: int
     drops: dict[str, int]       # by reason, those that are not 0
+    yields: int = 0
 
 
 @dataclass

@@ -128,7 +128,8 @@ def _account_message(account: AccountUsage) -> stats_pb2.AccountUsage:
     return stats_pb2.AccountUsage(
         tenant=account.tenant, cycles=account.cycles, turns=account.turns, rx_packets=account.rx_packets,
         rx_bytes=account.rx_bytes, tx_packets=account.tx_packets, tx_bytes=account.tx_bytes, emc_hits=account.emc_hits,
-        megaflow_hits=account.megaflow_hits, slow=account.slow, packet_ins=account.packet_ins, drops=account.drops)
+        megaflow_hits=account.megaflow_hits, slow=account.slow, packet_ins=account.packet_ins, drops=account.drops,
+        yields=account.yields)
 
 
 # -- partial changes
