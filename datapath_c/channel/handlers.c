@@ -43,6 +43,8 @@ const struct handler_entry handlers[] = {
     [DP_COLLECT] = {handle_collect, sizeof(struct dp_port_ref)},
     [DP_CACHE_STATS] = {handle_cache_stats, 0},
     [DP_SHUTDOWN] = {handle_shutdown, 0},
+    [DP_SCHEDULER_SET] = {handle_scheduler_set, sizeof(struct dp_scheduler)},
+    [DP_SCHEDULER_GET] = {handle_scheduler_get, 0},
 };
 
 const unsigned n_handlers = sizeof handlers / sizeof handlers[0];

@@ -47,5 +47,7 @@ HANDLER(inject);
 HANDLER(collect);
 HANDLER(cache_stats);
 HANDLER(shutdown);
+HANDLER(scheduler_set);
+HANDLER(scheduler_get);
 
 #endif

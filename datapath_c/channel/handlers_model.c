@@ -30,8 +30,25 @@ int handle_hello(struct client *c, const struct dp_msg *m, const uint8_t *body, 
         return fault_set(f, EPROTO, "version", "version %u, not %u", h.version, DP_CONTRACT_VERSION);
     client_set_role(c, h.role);
     struct dp_hello_reply r = {.version = DP_CONTRACT_VERSION, .pid = (uint32_t)getpid(), .n_workers = dp->n_workers,
-                               .tsc_hz = clock_hz, .incarnation = dp->incarnation, .shm_size = dp->shm_size};
+                               .policy = dp->policy, .tsc_hz = clock_hz, .incarnation = dp->incarnation, .shm_size = dp->shm_size};
     reply_fd(c, m, &r, sizeof r, dp->shm_fd);
+    return 0;
+}
+
+int handle_scheduler_set(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_scheduler s;
+    memcpy(&s, body, sizeof s);
+    int e = datapath_set_scheduler(client_datapath(c), &s, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_scheduler_get(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    const struct datapath *dp = client_datapath(c);
+    reply(c, m, &(struct dp_scheduler){.policy = dp->policy, .slice_ns = dp->slice_ns}, sizeof(struct dp_scheduler));
     return 0;
 }
 

@@ -8,12 +8,12 @@
 #include "flow/cache.h"
 #include "flow/table.h"
 #include "path/lookup.h"
+#include "path/promises.h"
 #include "path/turn.h"
 #include "path/worker.h"
 #include "path/workers_run.h"
 #include "tunnel/vtep.h"
 
-#define DEFAULT_SLICE_US 2
 #define AGEING_SECONDS 5       /* lookups ignore what has aged; this only makes room */
 #define DEFAULT_AGEING 300
 #define DEFAULT_MACS 8192
@@ -35,13 +35,14 @@ static void release_memory(uint32_t tenant)
 struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int *error)
 {
     struct datapath *dp = calloc(1, sizeof *dp);
+    fault unused;
     *error = -ENOMEM;
     if (!dp)
         return NULL;
     dp->n_workers = n_workers;
     dp->threaded = threaded;
     dp->poll = poll;
-    dp->slice = clock_from_us(DEFAULT_SLICE_US);
+    datapath_set_scheduler(dp, &(struct dp_scheduler){0}, &unused);
     if (getrandom(&dp->incarnation, sizeof dp->incarnation, 0) != sizeof dp->incarnation)
         dp->incarnation = clock_now();
     if ((*error = shm_create(dp)) || (*error = mailbox_init(&dp->mail))) {
@@ -92,8 +93,9 @@ int datapath_set_tenant(struct datapath *dp, const struct dp_tenant *conf, fault
 {
     if (conf->id == 0 || conf->id >= DP_MAX_TENANTS)
         return fault_set(f, EINVAL, "id", "%u is not in 1..%u", conf->id, DP_MAX_TENANTS - 1);
-    if (conf->weight == 0 || conf->weight > 10000)
-        return fault_set(f, EINVAL, "weight", "%u is not in 1..10000", conf->weight);
+    int e = promises_check(dp, conf, f);
+    if (e)
+        return e;
     struct tenant *t = dp->tenants[conf->id];
     if (!t) {
         if (!(t = calloc(1, sizeof *t)))
@@ -106,6 +108,7 @@ int datapath_set_tenant(struct datapath *dp, const struct dp_tenant *conf, fault
     if (!t->conf.max_rules)
         t->conf.max_rules = DEFAULT_RULES;
     dp->tenants[conf->id] = t;
+    promises_changed(dp, t);
     return 0;
 }
 
@@ -123,7 +126,7 @@ static void forget_tenant(struct worker *w, void *arg)
         return;
     turn_end(w, t);
     turn_finish_jobs(w, t);
-    wfq_sleep(&w->sched, &t->entity);
+    scheduler_sleep(&w->sched, &t->subject, w->now);
     w->tenants[f->id] = NULL;
 }
 
@@ -332,6 +335,9 @@ int datapath_add_port(struct datapath *dp, struct dp_port *conf, fault *f)
         free(p);
         return fault_set(f, ENOMEM, "", "out of memory");
     }
+    for (unsigned i = 0; i < p->n_queues; i++)
+        b->tenant->queues[p->queues[i].worker]++;
+    promises_changed(dp, b->tenant);
     workers_run(dp, watch_queues, p);
     datapath_port_conf(p, conf);
     if (dp->port_status)
@@ -361,6 +367,9 @@ static void close_port(struct datapath *dp, struct port *p, bool keep)
     mac_sweep(&b->macs, (uint32_t)(clock_now() / clock_hz), b->conf.mac_ageing, p->port_no);
     /* After this no worker receives from it, and whoever was sending to it has finished. */
     workers_run(dp, unwatch_queues, p);
+    for (unsigned i = 0; i < p->n_queues; i++)
+        b->tenant->queues[p->queues[i].worker]--;
+    promises_changed(dp, b->tenant);
     p->ops->close(p, keep);
     defer(free, p);
 }

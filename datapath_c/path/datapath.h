@@ -23,7 +23,10 @@ struct datapath {
     struct mailbox mail;       /* from workers to the main thread */
     struct vtep *vtep;
     uint64_t incarnation;
+    uint32_t policy;           /* enum dp_policy */
     uint64_t slice;            /* cycles of a turn */
+    uint32_t slice_ns;
+    uint64_t promised;         /* all tenants' cpu.min together */
     uint64_t next_ageing;      /* when learned addresses are looked through again */
 
     int shm_fd;
@@ -43,6 +46,9 @@ struct datapath {
 struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int *error);
 /* Ends the workers and frees everything; with `keep`, devices stay for a successor. */
 void datapath_free(struct datapath *dp, bool keep);
+
+/* How workers share their time, from now on. 0 or a negative errno with a fault. */
+int datapath_set_scheduler(struct datapath *dp, const struct dp_scheduler *s, fault *f);
 
 /* Tenants, bridges, ports. 0 or a negative errno with a fault, and nothing changed. */
 int datapath_set_tenant(struct datapath *dp, const struct dp_tenant *conf, fault *f);

@@ -12,6 +12,13 @@ static uint64_t spent(const struct worker *w, const struct wtenant *t)
     return t->spent + (w->now - w->turn_start);
 }
 
+/* A policy without protection has no end of a slice. */
+static void begin_slice(struct worker *w)
+{
+    w->turn_start = w->looked = w->now;
+    w->deadline = w->sched.queue.ops->protects ? w->now + w->slice : UINT64_MAX;
+}
+
 /* ---- suspension ---- */
 
 /* From here on what the turn has read is its to hold on to. */
@@ -24,12 +31,11 @@ static void suspend(struct worker *w, struct wtenant *t)
         atomic_store_explicit(&w->turns[id], n + 1, memory_order_release);
     t->suspended = true;
     t->account->yields++;
-    uint64_t *bucket = w->clerk.bucket;
+    uint64_t *bucket = w->stage = w->clerk.bucket;
     fiber_switch(t->fiber, &w->loop);
     t->suspended = false;
     w->now = account_switch(&w->clerk, bucket);
-    w->turn_start = w->now;
-    w->deadline = w->now + w->slice;
+    begin_slice(w);
 }
 
 /* What was begun before the suspension is finished: nothing that was read then is in use any more. */
@@ -45,9 +51,15 @@ static void settle(struct worker *w, struct wtenant *t)
 static void look_at_clock(void *worker)
 {
     struct worker *w = worker;
-    if (steps.ending || clock_now() < w->deadline)
-        return;
-    suspend(w, w->running);
+    uint64_t now = clock_now(), since = w->looked > w->now ? w->looked : w->now;
+    w->looked = now;
+    if (now - since > w->stall && !clock_virtual) {
+        w->stalled += now - since;
+        w->row->stalls++;
+        w->row->stall_cycles += now - since;
+    }
+    if (now >= w->deadline && !steps.ending)
+        suspend(w, w->running);
 }
 
 /* ---- the turn ---- */
@@ -109,6 +121,7 @@ static void run_batch(struct worker *w, struct wtenant *t)
     struct port_io io = worker_io(w, q->port);
     unsigned max = batch_size(w, t);
     uint64_t before = spent(w, t);
+    t->at = q->port;
     unsigned n = q->port->ops->rx(q, &io, batch, max);
     if (n < max)
         retire_first(t);
@@ -123,12 +136,21 @@ static void run_batch(struct worker *w, struct wtenant *t)
         note_cost(t, spent(w, t) - before, n);
 }
 
+static unsigned count_queues(const struct wtenant *t)
+{
+    unsigned n = 0;
+    for (const struct rxq *q = t->first; q; q = q->next)
+        n++;
+    return n;
+}
+
 static void run(void *tenant)
 {
     struct wtenant *t = tenant;
     struct worker *w = t->worker;
     if (!t->cost)
         t->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
+    unsigned queues = w->sched.queue.ops->protects ? 0 : count_queues(t);
     while (t->jobs || t->first) {
         if (t->jobs)
             run_job(w, t);
@@ -139,8 +161,9 @@ static void run(void *tenant)
             return;
         if (t->jobs)
             worker_account(w, &t->account->cycles[DP_STAGE_RX]);
-        if (w->now + t->cost / 2 >= w->deadline)
+        if (w->now + t->cost / 2 >= w->deadline || queues == 1)
             break;
+        queues -= queues > 0;
     }
     if (t->cache)
         cache_sweep(t->cache, w->now, 10 * clock_hz, SWEEP_SLOTS);
@@ -205,8 +228,7 @@ uint64_t turn_run(struct worker *w, struct wtenant *t)
 {
     if (!t->fiber) {
         worker_account(w, &t->account->cycles[DP_STAGE_RX]);
-        w->turn_start = w->now;
-        w->deadline = w->now + w->slice;
+        begin_slice(w);
         t->account->turns++;
         t->fiber = take_stack(w, t);
     }
@@ -215,10 +237,12 @@ uint64_t turn_run(struct worker *w, struct wtenant *t)
     } else {
         run(t);                /* no memory for a stack: this turn can't be suspended */
     }
+    if (!t->suspended)
+        w->stage = w->clerk.bucket;
     worker_account(w, &w->row->system[DP_SYS_POLL]);
     uint64_t cycles = w->now - w->turn_start;
     t->spent += cycles;
-    return cycles;
+    return cycles - (w->stalled < cycles ? w->stalled : cycles);
 }
 
 void turn_end(struct worker *w, struct wtenant *t)

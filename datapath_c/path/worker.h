@@ -10,7 +10,7 @@
 #include "port/port.h"
 #include "sched/account.h"
 #include "sched/fiber.h"
-#include "sched/policy.h"
+#include "sched/scheduler.h"
 
 #define BATCH 32
 
@@ -18,7 +18,7 @@ struct cache;
 
 /* A tenant on one worker. */
 struct wtenant {
-    struct entity entity;      /* first: the scheduler hands it back */
+    struct subject subject;    /* first: the scheduler hands it back */
     struct tenant *tenant;
     struct worker *worker;
     struct dp_shm_account *account;
@@ -33,6 +33,7 @@ struct wtenant {
     uint64_t extra;            /* cycles spent for it outside its turns, charged at the next */
     struct fiber *fiber;       /* the stack of the turn that has begun */
     bool suspended;            /* in the middle of something */
+    const struct port *at;     /* where the batch in hand came from; only to tell of */
 };
 
 struct worker {
@@ -44,7 +45,7 @@ struct worker {
     _Atomic bool asleep;       /* holds no packet and will look at everything anew when it wakes */
     int epoll_fd;
     struct packet_pool pool;
-    struct wfq sched;
+    struct scheduler sched;
     struct clerk clerk;
     struct dp_shm_worker *row;
     struct wtenant *tenants[DP_MAX_TENANTS];
@@ -53,12 +54,18 @@ struct worker {
     struct fiber *stacks;      /* for turns */
     uint32_t n_stacks;
     uint64_t slice;            /* cycles of a turn */
+    uint64_t stall;            /* a gap between two looks at the clock longer than this is the machine's */
     uint64_t turn_start, deadline;
+    uint64_t looked;           /* clock, when time was last looked at within a turn */
+    uint64_t stalled;          /* cycles of this stretch in which the machine had taken the core away */
+    uint64_t *stage;           /* what the turn was in when it was suspended */
     uint64_t now;              /* of the last account switch */
     uint32_t now_s;            /* the same in seconds, for ageing */
     uint64_t last_poll, last_work, last_decision;
     /* By tenant: odd while a turn that was suspended hasn't finished what it had begun. Read by the main thread. */
     _Atomic uint32_t turns[DP_MAX_TENANTS];
+    /* By tenant: its weight here, from the main thread. */
+    _Atomic uint64_t weights[DP_MAX_TENANTS];
 };
 
 struct worker *worker_new(struct datapath *dp, unsigned id, int *error);

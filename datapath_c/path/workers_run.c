@@ -70,7 +70,7 @@ void worker_unwatch(struct worker *w, struct rxq *q)
     if (t->last == q)
         t->last = before;
     if (!turn_due(t))
-        wfq_sleep(&w->sched, &t->entity);
+        scheduler_sleep(&w->sched, &t->subject, w->now);
 }
 
 /* ---- barrier: the same, without waiting ----

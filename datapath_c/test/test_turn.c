@@ -177,7 +177,7 @@ static void a_victim_waits_for_one_slice(void **state)
     world_frame(frame, sizeof frame, 0x0a000001, 0x0a000002, 1000, 80);
     uint64_t worst = 0;
     inject_flows(w, ATTACKER, 30);
-    for (unsigned i = 0; i < 200 && world_account(w, ATTACKER)->entity.position; i++) {
+    for (unsigned i = 0; i < 200 && world_account(w, ATTACKER)->subject.entity.runnable; i++) {
         worker_step(w->w);
         uint64_t then = clock_now();
         world_inject(w, VICTIM, 1, frame, sizeof frame);

@@ -196,8 +196,15 @@ unsigned world_collect(struct world *w, uint32_t bridge, uint32_t port)
 
 void world_run(struct world *w)
 {
-    while (worker_step(w->w))
-        mailbox_drain(&w->dp->mail, w->dp);
+    for (;;) {
+        while (worker_step(w->w))
+            mailbox_drain(&w->dp->mail, w->dp);
+        uint64_t next = scheduler_next(&w->w->sched);
+        if (!next)
+            break;
+        if (next > clock_now())
+            clock_warp(next - clock_now());
+    }
     mailbox_drain(&w->dp->mail, w->dp);
 }
 

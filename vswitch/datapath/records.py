@@ -38,9 +38,17 @@ class HelloReply(Record):
     version: int
     pid: int
     n_workers: int
+    policy: int
     tsc_hz: int
     incarnation: int
     shm_size: int
+
+
+@dataclass(frozen=True)
+class SchedulerRecord(Record):
+    struct = "struct dp_scheduler"
+    policy: int
+    slice_ns: int
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,10 @@ class AccountUsage:
     slow: int
     packet_ins: int
     drops: dict[str, int]       # by reason, those that are not 0
-    yields: int = 0
+    yields: int = 0             # turns suspended because their slice was over
+    waited: int = 0             # cycles with work while others had the core
+    throttled: int = 0          # cycles with work that cpu_max held back
+    waited_for: dict[str, int] = field(default_factory=dict)    # cycles by tenant, an estimate; the few that matter most
 
 
 @dataclass
@@ -100,6 +103,10 @@ class WorkerUsage:
     longest: int
     stretch: list[int]
     accounts: list[AccountUsage]
+    longest_raw: int = 0        # as longest, with the machine's stalls
+    longest_tenant: str = ""    # whose turn the longest was, "" = the system's own work
+    longest_stage: str = ""     # in which it ended
+    longest_port: int = -1      # slot of the port whose packets they were, -1 = none
 
 
 @dataclass

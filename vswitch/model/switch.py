@@ -420,6 +420,14 @@ class Switch(BridgeRules):
         """For the front doors that know of events themselves: controllers that come and go."""
         self._watchers.tell(event)
 
+    async def scheduler(self) -> tuple[str, int]:
+        """The policy's name and the slice in nanoseconds."""
+        return await self._client().scheduler()
+
+    async def set_scheduler(self, policy: str, slice_ns: int) -> None:
+        """Until the datapath ends. InvalidError for a policy that there is not, and a slice out of range."""
+        await self._client().set_scheduler(policy, slice_ns)
+
     def datapath_state(self) -> dict[str, object]:
         """pid, incarnation, restarts, connected, n_workers, tsc_hz"""
         client = self._supervisor.client

@@ -121,7 +121,8 @@ def _worker_message(worker: WorkerUsage) -> stats_pb2.WorkerUsage:
     return stats_pb2.WorkerUsage(
         worker=worker.worker, start=worker.start, now=worker.now, system=worker.system, loops=worker.loops,
         sleeps=worker.sleeps, stalls=worker.stalls, stall_cycles=worker.stall_cycles, longest=worker.longest,
-        stretch=worker.stretch, accounts=[_account_message(account) for account in worker.accounts])
+        stretch=worker.stretch, accounts=[_account_message(account) for account in worker.accounts],
+        longest_raw=worker.longest_raw, longest_tenant=worker.longest_tenant, longest_stage=worker.longest_stage)
 
 
 def _account_message(account: AccountUsage) -> stats_pb2.AccountUsage:
@@ -129,7 +130,7 @@ def _account_message(account: AccountUsage) -> stats_pb2.AccountUsage:
         tenant=account.tenant, cycles=account.cycles, turns=account.turns, rx_packets=account.rx_packets,
         rx_bytes=account.rx_bytes, tx_packets=account.tx_packets, tx_bytes=account.tx_bytes, emc_hits=account.emc_hits,
         megaflow_hits=account.megaflow_hits, slow=account.slow, packet_ins=account.packet_ins, drops=account.drops,
-        yields=account.yields)
+        yields=account.yields, waited=account.waited, throttled=account.throttled, waited_for=account.waited_for)
 
 
 # -- partial changes
