@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include "base/step.h"
 
 /* Not a power of two, so that the headers of packets in a batch don't fall into the same cache sets. */
 #define BUFFER_STRIDE (PACKET_HEADROOM + PACKET_MAX + 4096 + 192)
@@ -56,7 +57,7 @@ struct packet *packet_copy(const struct packet *p)
     c->data = c->buffer + packet_headroom(p);
     c->len = p->len;
     packet_copy_meta(c, p);
-    memcpy(c->data, p->data, p->len);
+    step_copy(c->data, p->data, p->len);
     return c;
 }
 

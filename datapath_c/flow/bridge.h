@@ -9,6 +9,7 @@
 #include "flow/id_map.h"
 #include "flow/mac_table.h"
 #include "flow/openflow.h"
+#include "sched/limit.h"
 
 struct port;
 struct table;
@@ -20,6 +21,8 @@ struct datapath;
 struct tenant {
     struct dp_tenant conf;
     _Atomic uint64_t generation;
+    struct limit limit;        /* cpu.max */
+    uint16_t queues[DP_MAX_WORKERS];   /* that it has on each worker */
     uint32_t n_bridges;
     uint32_t n_rules;
     uint64_t rule_bytes;

@@ -1,6 +1,7 @@
 #include "flow/cache.h"
 #include <stdlib.h>
 #include "base/hash.h"
+#include "base/step.h"
 
 #define SLAB_FLOWS 64
 
@@ -80,18 +81,21 @@ static struct megaflow *find(const struct mask_table *t, const uint64_t *value, 
             return NULL;
         if (m != &tombstone && m->hash == hash && !memcmp(m->value, value, t->n_words * 8))
             return m;
+        step(1);
     }
 }
 
 /* Masks that hit more come first. */
 static void rank(struct cache *c)
 {
-    for (uint32_t i = 1; i < c->n_tables; i++)
+    for (uint32_t i = 1; i < c->n_tables; i++) {
+        step(2);
         for (uint32_t j = i; j > 0 && c->tables[j]->hits > c->tables[j - 1]->hits; j--) {
             struct mask_table *t = c->tables[j];
             c->tables[j] = c->tables[j - 1];
             c->tables[j - 1] = t;
         }
+    }
     for (uint32_t i = 0; i < c->n_tables; i++)
         c->tables[i]->hits /= 2;
     c->since_ranked = 0;
@@ -104,6 +108,8 @@ struct megaflow *cache_lookup_masks(struct cache *c, const union key_words *k)
     for (uint32_t i = 0; i < c->n_tables; i++) {
         struct mask_table *t = c->tables[i];
         uint64_t value[CACHE_WORDS];
+        if (i % 4 == 3)
+            step(4 * STEP_PROBE);
         uint32_t hash = masked(t, k, value);
         struct megaflow *m = find(t, value, hash);
         if (m) {
@@ -252,12 +258,21 @@ static bool grow(struct mask_table *t)
     struct megaflow **old = t->slots, **new = calloc(size, sizeof *new);
     if (!new)
         return t->used + 1 < t->size;
+    /* The old slots serve until the new ones are full: between two steps the turn may be given up. */
+    struct mask_table next = {.slots = new, .size = size};
+    for (uint32_t i = 0; i < old_size && !step_ending(); i++) {
+        if (i % 4 == 3)
+            step(2);
+        if (old[i] && old[i] != &tombstone)
+            put(&next, old[i]);
+    }
+    if (step_ending()) {
+        free(new);
+        return t->used + 1 < t->size;
+    }
     t->slots = new;
     t->size = size;
-    t->used = 0;
-    for (uint32_t i = 0; i < old_size; i++)
-        if (old[i] && old[i] != &tombstone)
-            put(t, old[i]);
+    t->used = next.used;
     free(old);
     return true;
 }

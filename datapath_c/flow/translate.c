@@ -36,8 +36,10 @@ void translation_init(struct translation *x, struct worker *w, struct wtenant *t
 
 void translate_actions(struct translation *x, const uint8_t *actions, size_t len)
 {
-    for (size_t at = 0; at + 8 <= len && !x->stop && !x->exit && !x->overflow; at += get16(actions + at + 2))
+    for (size_t at = 0; at + 8 <= len && !x->stop && !x->exit && !x->overflow; at += get16(actions + at + 2)) {
+        step(1);
         standard_action(x, actions + at);
+    }
 }
 
 static int set_slot(uint16_t type)
@@ -98,6 +100,7 @@ static void write_actions(struct translation *x, const uint8_t *actions, size_t 
 {
     for (size_t at = 0; at + 8 <= len; at += get16(actions + at + 2)) {
         const uint8_t *a = actions + at;
+        step(1);
         if (get16(a) == OFPAT_SET_FIELD) {
             struct field_header h;
             field_header_parse(a + 4, 8, &h);
@@ -133,7 +136,7 @@ static void run_action_set(struct translation *x)
             for (int i = 0; i < N_ALL_FIELDS; i++)
                 if (x->set_fields[i])
                     standard_action(x, x->set_fields[i]);
-            for (unsigned i = 0; i < x->n_others; i++)
+            for (unsigned i = 0; i < x->n_others && !x->overflow; i++)
                 standard_action(x, x->others[i]);
         } else if (x->set[slot]) {
             if (slot == SET_OUTPUT && x->set[SET_GROUP])
@@ -251,7 +254,10 @@ static struct rule *find_rule(struct translation *x, int id, struct table **tabl
     assert(id < OFPTT_MAX);
     struct table *t = *table = atomic_load_explicit(&x->bridge->tables[id], memory_order_acquire);
     refresh_key(x);
-    if (!x->packet)
+    step(STEP_PROBE);
+    if (step_ending())
+        x->overflow = true;
+    if (!x->packet || x->overflow)
         return NULL;
     struct cls_rule *c = t ? table_lookup(t, x->version, &x->key, x->known, x->wc) : NULL;
     if (!c)
@@ -380,10 +386,10 @@ struct program *translation_program(const struct translation *x)
     p->n_rules = (uint16_t)x->n_rules;
     p->miss = x->miss;
     p->rules = (struct rule **)(p->ops + x->n_ops);
-    memcpy(p->ops, x->ops, ops);
-    memcpy(p->rules, x->rules, rules);
+    step_copy(p->ops, x->ops, ops);
+    step_copy(p->rules, x->rules, rules);
     uint8_t *bytes = (uint8_t *)p->rules + rules;
-    memcpy(bytes, x->bytes, x->n_bytes);
+    step_copy(bytes, x->bytes, x->n_bytes);
     for (unsigned i = 0; i < p->n_ops; i++)
         if (p->ops[i].code == OP_LEARN)
             p->ops[i].bytes = bytes + (p->ops[i].bytes - x->bytes);

@@ -55,6 +55,7 @@ static void make_copies(struct translation *x)
         struct section *s = &x->sections[i];
         if (s->real)
             continue;
+        step(STEP_CHECK);
         x->packet = act_run(x->worker, x->tenant, x->bridge, x->packet, x->ops, s->start);
         unsigned first = s->start + 1;         /* without the OP_CLONE itself */
         memmove(x->ops, x->ops + first, (x->n_ops - first) * sizeof x->ops[0]);

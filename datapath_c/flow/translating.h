@@ -2,6 +2,7 @@
  * translate_nx.c Open vSwitch's, translate_learn.c its learn. */
 #ifndef VSWITCH_TRANSLATING_H
 #define VSWITCH_TRANSLATING_H
+#include "base/step.h"
 #include "flow/table.h"
 #include "flow/translate.h"
 

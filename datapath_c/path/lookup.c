@@ -1,4 +1,5 @@
 #include "path/lookup.h"
+#include "base/step.h"
 
 #define DEFAULT_MEGAFLOWS 65536
 
@@ -19,6 +20,7 @@ void lookup(struct worker *w, struct wtenant *t, struct packet **packets, unsign
     uint64_t emc = c ? c->emc_hits : 0, mega = c ? c->megaflow_hits : 0;
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = packets[i];
+        step(1);
         p->hash = key_hash(&p->key);
         struct megaflow *m = c ? cache_lookup(c, &p->key, p->hash) : NULL;
         hits[i] = m && m->generation == generation ? m : NULL;

@@ -1,8 +1,10 @@
 #include "path/output.h"
 #include "base/bytes.h"
+#include "base/step.h"
 #include "path/tx.h"
 
 #define MAX_HOPS 8
+#define FLOOD_UNITS 2          /* of base/step.h, for each port */
 
 /* The packet arrives at the peer's bridge. The copy goes through that bridge's tables when this batch is done. */
 static void output_patch(struct worker *w, struct wtenant *t, struct port *out, struct packet *p)
@@ -54,7 +56,8 @@ void output_port(struct worker *w, struct wtenant *t, struct port *out, struct p
 void output_flood(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p)
 {
     struct port_map *m = atomic_load_explicit(&b->ports, memory_order_acquire);
-    for (uint32_t i = 0; m && i < m->n; i++) {
+    for (uint32_t i = 0; m && i < m->n && !step_ending(); i++) {
+        step(FLOOD_UNITS);
         struct port *out = m->at[i];
         uint32_t config = atomic_load_explicit(&out->config, memory_order_relaxed);
         if (out != p->rx_port && !(config & (OFPPC_PORT_DOWN | OFPPC_NO_FWD)))

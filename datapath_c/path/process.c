@@ -1,9 +1,13 @@
 #include "path/process.h"
+#include "base/step.h"
 #include "path/act.h"
 #include "path/lookup.h"
 #include "path/parse.h"
 #include "path/slow_path.h"
 #include "path/tx.h"
+
+#define PARSE_UNITS 1          /* of base/step.h, for each packet */
+#define ACT_UNITS 2
 
 unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct port_io *io, struct packet **batch,
                  unsigned n)
@@ -30,6 +34,14 @@ unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct 
     return 0;
 }
 
+/* The turn ends before its time. */
+static void give_up(struct wtenant *t, struct packet **packets, unsigned n)
+{
+    t->account->drops[DROP_INTERRUPTED] += n;
+    for (unsigned i = 0; i < n; i++)
+        packet_unref(packets[i]);
+}
+
 /* parse -> lookup -> slow path and actions, in the order of arrival. Each stage's time is charged as a whole. */
 static void stages(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
 {
@@ -38,6 +50,7 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
     worker_account(w, &cycles[DP_STAGE_PARSE]);
     unsigned kept = 0;
     for (unsigned i = 0; i < n; i++) {
+        step(PARSE_UNITS);
         parse(packets[i]);
         if (packets[i]->malformed && packets[i]->len < 14) {
             t->account->drops[DROP_MALFORMED]++;
@@ -51,6 +64,11 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
     bool slow = false;
     worker_account(w, &cycles[DP_STAGE_ACT]);
     for (unsigned i = 0; i < kept; i++) {
+        step(ACT_UNITS);
+        if (step_ending()) {
+            give_up(t, packets + i, kept - i);
+            return;
+        }
         struct bridge *b = packets[i]->rx_port->bridge;
         if (hits[i] && !slow) {
             act(w, t, b, packets[i], hits[i]->program);

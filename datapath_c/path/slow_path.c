@@ -1,5 +1,6 @@
 #include "path/slow_path.h"
 #include <stdlib.h>
+#include "base/step.h"
 #include "flow/table.h"
 #include "flow/translate.h"
 #include "path/act.h"
@@ -14,6 +15,8 @@ void count_rules(struct worker *w, struct rule *const *rules, unsigned n, struct
 {
     for (unsigned i = 0; i < n; i++) {
         struct rule_stats *s = &rules[i]->stats[w->id];
+        if (i % 4 == 3)
+            step(2);
         __atomic_store_n(&s->packets, s->packets + packets, __ATOMIC_RELAXED);
         __atomic_store_n(&s->bytes, s->bytes + bytes, __ATOMIC_RELAXED);
         __atomic_store_n(&s->used, w->now, __ATOMIC_RELAXED);
@@ -24,7 +27,7 @@ void count_rules(struct worker *w, struct rule *const *rules, unsigned n, struct
 
 void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
 {
-    static __thread struct translation x;
+    struct translation x;
     struct cache *c = lookup_cache(w, t);
     struct bridge *b = w->dp->bridges[p->key.key.bridge];
     uint32_t len = p->len;
@@ -46,13 +49,13 @@ void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
         generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
         translation_init(&x, w, t, b, p);
         translate(&x);
-        if (!x.cacheable || atomic_load_explicit(&t->tenant->generation, memory_order_acquire) == generation)
+        if (!x.cacheable || step_ending() || atomic_load_explicit(&t->tenant->generation, memory_order_acquire) == generation)
             break;
     }
     count_rules(w, x.rules, x.n_rules, x.miss, 1, len);
-    if (x.overflow) {
+    if (x.overflow || step_ending()) {
         /* What was decided is not whole: none of it is carried out. */
-        t->account->drops[DROP_LOOP]++;
+        t->account->drops[step_ending() ? DROP_INTERRUPTED : DROP_LOOP]++;
         if (x.packet)
             packet_unref(x.packet);
         return;

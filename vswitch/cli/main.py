@@ -23,6 +23,7 @@ COMMANDS = {
     "trace": "What would happen to a frame, and why.",
     "stats": "Counters of workers, tenants, ports and tables.",
     "top": "Who uses the datapath's CPU time, live.",
+    "scheduler": "How workers share their time.",
     "event": "What happens, as it happens.",
     "config": "The desired state as one YAML file.",
     "info": "The switch as a whole.",
