@@ -85,6 +85,8 @@ enum dp_type {
 };
 
 enum dp_table_config {     /* OpenFlow 1.4.1, 7.2.2: ofp_table_config */
+    DP_TABLE_MISS_CONTINUE = 1,    /* a miss goes to the next table; OFPTC_TABLE_MISS_* of OpenFlow 1.1 and 1.2 */
+    DP_TABLE_MISS_DROP = 2,
     DP_TABLE_EVICTION = 4,
     DP_TABLE_VACANCY = 8
 };
@@ -126,7 +128,8 @@ enum dp_policy {           /* who runs next on a worker */
 
 enum dp_miss {
     DP_MISS_DROP = 0,      /* OpenFlow 1.3: no table-miss entry, the packet is dropped (fail mode secure) */
-    DP_MISS_NORMAL = 1     /* table 0's miss forwards like a learning switch (fail mode standalone, no controller there) */
+    DP_MISS_NORMAL = 1,    /* table 0's miss forwards like a learning switch (fail mode standalone, no controller there) */
+    DP_MISS_CONTROLLER = 2 /* any table's miss goes to the controller (OpenFlow 1.0 to 1.2), with cookie 2^64-1 */
 };
 
 enum dp_port_reason {
@@ -192,7 +195,7 @@ struct dp_bridge {
     uint32_t n_rules;      /* in lists: rules held */
     uint16_t miss_send_len;/* bytes of a packet in packet-ins of invalid TTLs; OFP 1.3 default 128 */
     uint16_t config_flags; /* ofp_config_flags (fragment handling) */
-    uint32_t reserved;
+    uint32_t egress_table; /* first egress table (OpenFlow 1.5.1, 5.1), 1..253; 0 = none */
     char name[DP_NAME_MAX];
 };
 

@@ -69,6 +69,12 @@ struct bridge {
     uint32_t next_buffer;
 };
 
+/* Whether packets that go to a port walk this table (OpenFlow 1.5.1, 5.1). */
+static inline bool bridge_egress(const struct bridge *b, int table_id)
+{
+    return b->conf.egress_table && table_id >= (int)b->conf.egress_table;
+}
+
 static inline void tenant_changed(struct tenant *t)
 {
     /* G0: what was changed before is seen by a worker that sees the new generation (G1, path/lookup.c). */

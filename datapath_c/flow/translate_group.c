@@ -77,7 +77,7 @@ static void select_now(struct translation *x, const struct group *g)
 
 static void select_bucket(struct translation *x, const struct group *g)
 {
-    bool plain = !x->stale_key && x->n_sections == 0;
+    bool plain = !x->stale_key && x->n_sections == 0 && !x->bridge->conf.egress_table;
     for (uint32_t i = 0; i < g->n_buckets && plain; i++) {
         step(STEP_PROBE);
         plain = is_plain(g->buckets[i].actions, g->buckets[i].actions_len);

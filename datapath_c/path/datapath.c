@@ -175,10 +175,12 @@ int datapath_set_bridge(struct datapath *dp, const struct dp_bridge *in, fault *
     struct dp_bridge conf = *in;
     if (conf.id == 0 || conf.id >= DP_MAX_BRIDGES)
         return fault_set(f, EINVAL, "id", "%u is not in 1..%u", conf.id, DP_MAX_BRIDGES - 1);
-    if (conf.miss > DP_MISS_NORMAL)
-        return fault_set(f, EINVAL, "miss", "%u is not in 0..1", conf.miss);
+    if (conf.miss > DP_MISS_CONTROLLER)
+        return fault_set(f, EINVAL, "miss", "%u is not in 0..2", conf.miss);
     if ((conf.config_flags & OFPC_FRAG_MASK) > OFPC_FRAG_DROP)
         return fault_openflow(f, 10, 0, "config_flags", "fragments are not reassembled (0x%x)", conf.config_flags);
+    if (conf.egress_table >= OFPTT_MAX)
+        return fault_set(f, EINVAL, "egress_table", "%u is not in 0..%u", conf.egress_table, OFPTT_MAX - 1);
     if (conf.mac_max > 1 << 20)
         return fault_set(f, EINVAL, "mac_max", "%u is more than %u", conf.mac_max, 1 << 20);
     struct tenant *t = conf.tenant < DP_MAX_TENANTS ? dp->tenants[conf.tenant] : NULL;

@@ -17,6 +17,7 @@ COMMANDS = {
     "flow": "Rules, in ovs-ofctl's syntax.",
     "group": "Groups, in ovs-ofctl's syntax.",
     "meter": "Meters, in ovs-ofctl's syntax.",
+    "table": "Tables: what they do when they are full, and with what they don't know.",
     "packet_out": "Send a frame through actions.",
     "mac": "Learned addresses.",
     "trace": "What would happen to a frame, and why.",

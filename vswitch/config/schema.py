@@ -146,6 +146,7 @@ BRIDGE = {
     "fail_mode": Key(one_of("standalone", "secure")),
     "mac_ageing": Key(integer(1, 86400)),
     "mac_max": Key(integer(1, 1 << 20)),
+    "egress_table": Key(integer(0, 253)),
     "auxiliary": Key(integer(0, MAX_AUXILIARY)),
     "tls_certificate": Key(path),
     "tls_key": Key(path),

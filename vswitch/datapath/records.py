@@ -15,7 +15,7 @@ from vswitch.errors import InvalidError, UnavailableError
 
 PORT_KINDS = {"tap": lib.DP_PORT_TAP, "netdev": lib.DP_PORT_NETDEV, "vxlan": lib.DP_PORT_VXLAN,
               "patch": lib.DP_PORT_PATCH, "dummy": lib.DP_PORT_DUMMY}
-MISS_DROP, MISS_NORMAL = lib.DP_MISS_DROP, lib.DP_MISS_NORMAL
+MISS_DROP, MISS_NORMAL, MISS_CONTROLLER = lib.DP_MISS_DROP, lib.DP_MISS_NORMAL, lib.DP_MISS_CONTROLLER
 MAX_TENANTS, MAX_BRIDGES, MAX_REMOTES = lib.DP_MAX_TENANTS, lib.DP_MAX_BRIDGES, lib.DP_MAX_REMOTES
 UPDATE_ADDED, UPDATE_REMOVED, UPDATE_MODIFIED = lib.DP_UPDATE_ADDED, lib.DP_UPDATE_REMOVED, lib.DP_UPDATE_MODIFIED
 NO_ADDRESS = bytes(16)
@@ -76,6 +76,7 @@ class BridgeRecord(Record):
     n_rules: int
     miss_send_len: int
     config_flags: int
+    egress_table: int
     name: str
 
 

@@ -109,6 +109,7 @@ def _bridge(state: State, new: Bridge) -> None:
         raise InvalidError(f"must be standalone or secure, not {new.fail_mode!r}", "bridge.fail_mode")
     _range(new.mac_ageing, 1, 86_400, "bridge.mac_ageing")
     _range(new.mac_max, 1, 2**20, "bridge.mac_max")
+    _range(new.egress_table, 0, 253, "bridge.egress_table")
     secured = [text for text in new.controllers if targets.controller(text).tls]
     secured += [text for text in new.listen if targets.listener(text).tls]
     for key in ("tls_certificate", "tls_key", "tls_ca"):

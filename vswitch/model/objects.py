@@ -30,6 +30,7 @@ class Bridge:
     tls_ca: str = ""
     mac_ageing: int = 300       # seconds, 1..86400
     mac_max: int = 8192         # learned addresses
+    egress_table: int = 0       # first egress table (OpenFlow 1.5.1, 5.1), 1..253; 0 = none
     id: int = 0                 # given by the switch
 
 

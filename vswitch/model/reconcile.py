@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vswitch.datapath.client import Client
-from vswitch.datapath.records import MISS_NORMAL, BridgeRecord, PortMod, PortRecord, address_bytes
+from vswitch.datapath.records import MISS_DROP, MISS_NORMAL, BridgeRecord, PortMod, PortRecord, address_bytes
 from vswitch.errors import UnavailableError, VswitchError
 from vswitch.model.group_journal import GroupJournal
 from vswitch.model.journal import Journal
@@ -26,7 +26,7 @@ class BridgeRun:
     """What a bridge has besides its desired state."""
     journal: Journal
     groups: GroupJournal
-    normal: bool = False        # table 0's miss forwards: fail mode standalone, and no controller there
+    miss: int                   # what becomes of a packet that no rule knows: MISS_*
     miss_send_len: int = 128    # OpenFlow 1.3.5, 7.3.2
     config_flags: int = 0
 
@@ -53,13 +53,14 @@ class Runs:
                 path.unlink(missing_ok=True)
                 path.with_suffix(".groups").unlink(missing_ok=True)
             self.by_name[bridge.name] = BridgeRun(Journal(self.directory, bridge.id), GroupJournal(self.directory, bridge.id),
-                                                 standalone_alone(bridge))
+                                                 first_miss(bridge))
         return self.by_name[bridge.name]
 
 
-def standalone_alone(bridge: Bridge) -> bool:
-    """Whether the bridge forwards by itself because no controller is meant to come."""
-    return bridge.fail_mode == "standalone" and not bridge.controllers
+def first_miss(bridge: Bridge) -> int:
+    """What becomes of a packet that no rule knows, before any controller is there: a standalone bridge forwards by itself when
+    none is meant to come."""
+    return MISS_NORMAL if bridge.fail_mode == "standalone" and not bridge.controllers else MISS_DROP
 
 
 @dataclass
@@ -140,9 +141,9 @@ async def _tenants(client: Client, state: State) -> None:
 async def _bridge(client: Client, state: State, bridge: Bridge, run: BridgeRun, held: BridgeRecord | None) -> None:
     if held is not None:
         run.miss_send_len, run.config_flags = held.miss_send_len, held.config_flags
-        if bridge.fail_mode == "standalone" and bridge.controllers:
-            run.normal = held.miss == MISS_NORMAL
-    record = bridge_record(bridge, state.tenants[bridge.tenant].id, normal=run.normal, miss_send_len=run.miss_send_len,
+        if bridge.controllers:
+            run.miss = held.miss
+    record = bridge_record(bridge, state.tenants[bridge.tenant].id, miss=run.miss, miss_send_len=run.miss_send_len,
                            config_flags=run.config_flags)
     if held is None or replace(held, n_rules=0) != record:
         await client.set_bridge(record)

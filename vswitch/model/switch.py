@@ -29,7 +29,7 @@ from vswitch.model.bridge_rules import BridgeRules
 from vswitch.model.objects import (Bridge, ControllerStatus, Event, MacEntry, Port, PortStatus, RuleUpdate, Tenant, Usage,
                                    Vtep)
 from vswitch.model.origins import Origins
-from vswitch.model.reconcile import Runs, create_port, reconcile, standalone_alone
+from vswitch.model.reconcile import Runs, create_port, first_miss, reconcile
 from vswitch.model.store import State, Store
 from vswitch.model.watch import Watchers
 from vswitch.model.wire import bridge_record, mac_text, port_record, tenant_record, vtep_record
@@ -174,16 +174,16 @@ class Switch(BridgeRules):
             old = check.found_bridge(state, bridge.name)
             new = check.changed_bridge(state, bridge)
             run = self._runs.by_name[new.name]
-            normal = run.normal
+            miss = run.miss
             if (old.fail_mode, old.controllers) != (new.fail_mode, new.controllers):
-                run.normal = standalone_alone(new)
+                run.miss = first_miss(new)
             state.bridges[new.name] = new
-            before = self._record(self._state, old, normal)
+            before = self._record(self._state, old, miss)
             try:
                 await client.set_bridge(self._record(state, new))
                 await self._commit(state, lambda: client.set_bridge(before))
             except BaseException:
-                run.normal = normal
+                run.miss = miss
                 raise
         self._bridges_changed(Event("bridge", "changed", bridge=new.name, name=new.name, detail=new))
         return new
@@ -208,9 +208,10 @@ class Switch(BridgeRules):
     def controllers(self) -> list[ControllerStatus]:
         return self._openflow.controllers() if self._openflow is not None else []
 
-    async def set_normal(self, bridge: str, normal: bool) -> None:
-        """Whether table 0's miss forwards as a learning switch does (fail mode standalone without its controllers)."""
-        await self._set_run(bridge, normal=normal)
+    async def set_miss(self, bridge: str, miss: int) -> None:
+        """What becomes of a packet that no rule knows, one of MISS_*: forwarded as by a learning switch (fail mode standalone
+        without its controllers), told to the controllers (those of OpenFlow 1.0 to 1.2), or dropped."""
+        await self._set_run(bridge, miss=miss)
 
     async def set_config(self, bridge: str, flags: int, miss_send_len: int) -> None:
         """ofp_switch_config (OpenFlow 1.3.5, 7.3.2)."""
@@ -237,9 +238,9 @@ class Switch(BridgeRules):
                 run.__dict__.update(old)
                 raise
 
-    def _record(self, state: State, bridge: Bridge, normal: bool | None = None):
+    def _record(self, state: State, bridge: Bridge, miss: int | None = None):
         run = self._runs.by_name[bridge.name]
-        return bridge_record(bridge, state.tenants[bridge.tenant].id, normal=run.normal if normal is None else normal,
+        return bridge_record(bridge, state.tenants[bridge.tenant].id, miss=run.miss if miss is None else miss,
                              miss_send_len=run.miss_send_len, config_flags=run.config_flags)
 
     # -- ports

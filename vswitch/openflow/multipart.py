@@ -75,7 +75,8 @@ async def _desc(session: Session, body: bytes) -> _Entries:
 async def _table(session: Session, body: bytes) -> _Entries:
     _asked(session, Multipart.TABLE, body)
     used = {row[0]: row for row in await session.switch.table_stats(session.bridge)}
-    entries = [table.table_stats(session.version, used.get(i, (i, 0, 0, 0)), MAX_ENTRIES)
+    miss = {record.table_id: record.config & 0b11 for record in await session.switch.tables(session.bridge)}
+    entries = [table.table_stats(session.version, used.get(i, (i, 0, 0, 0)), MAX_ENTRIES, miss.get(i, 0))
                for i in range(N_TABLES) if i not in session.agent.tables.disabled]
     yield [entry.layout.encode(entry) for entry in entries]
 

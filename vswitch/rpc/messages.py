@@ -56,7 +56,7 @@ def bridge_message(bridge: Bridge) -> bridge_pb2.Bridge:
     return bridge_pb2.Bridge(name=bridge.name, tenant=bridge.tenant, dpid=bridge.dpid,
                              fail_mode=FAIL_MODE_NUMBERS[bridge.fail_mode], controllers=bridge.controllers,
                              listen=bridge.listen, mac_ageing=bridge.mac_ageing, mac_max=bridge.mac_max, id=bridge.id,
-                             protocols=bridge.protocols, auxiliary=bridge.auxiliary,
+                             protocols=bridge.protocols, auxiliary=bridge.auxiliary, egress_table=bridge.egress_table,
                              tls=bridge_pb2.TlsFiles(certificate=bridge.tls_certificate, key=bridge.tls_key,
                                                      ca=bridge.tls_ca))
 
@@ -68,7 +68,8 @@ def bridge_object(message: bridge_pb2.Bridge) -> Bridge:
         fail_mode = enum_name(FAIL_MODES, message.fail_mode, "bridge.fail_mode")
     return Bridge(message.name, message.tenant, message.dpid, fail_mode, tuple(message.controllers), tuple(message.listen),
                   protocols=tuple(message.protocols), auxiliary=message.auxiliary, **tls_files(message.tls),
-                  mac_ageing=message.mac_ageing or Bridge.mac_ageing, mac_max=message.mac_max or Bridge.mac_max)
+                  mac_ageing=message.mac_ageing or Bridge.mac_ageing, mac_max=message.mac_max or Bridge.mac_max,
+                  egress_table=message.egress_table)
 
 
 def tls_files(message: bridge_pb2.TlsFiles) -> dict[str, str]:
