@@ -254,7 +254,7 @@ void turn_end(struct worker *w, struct wtenant *t)
     enter(w, t);
     steps.ending = false;
     worker_account(w, bucket);
-    t->extra += w->now - w->turn_start;
+    worker_charge(w, t, w->now - w->turn_start);
     t->spent += w->now - w->turn_start;
 }
 
