@@ -27,6 +27,7 @@
 #define DP_MAX_BRIDGES 16384
 #define DP_MAX_PORTS 16384
 #define DP_MAX_REMOTES 1024
+#define DP_MAX_QUEUES 256
 
 enum dp_type {
     DP_ERROR = 0,
@@ -67,6 +68,8 @@ enum dp_type {
     DP_METER_STATS = 35,   /* likewise -> OF 1.3 meter_stats[] */
     DP_TABLE_MOD = 38,     /* object = bridge; dp_table: how one table, or with table_id 0xff every, is configured */
     DP_TABLE_DESC = 39,    /* object = bridge -> dp_table[] of the tables that are configured or in use */
+    DP_QUEUES_SET = 36,    /* object = bridge; dp_queues + dp_queue[n] by rising queue_id: replaces a port's queues and rate */
+    DP_QUEUES_GET = 37,    /* object = bridge; dp_port_ref (OFPP_ANY = all) -> over replies, a port each: dp_queues + dp_queue[n] */
     DP_BUNDLE_OPEN = 40,   /* object = bridge: changes of its rules from here on are made for later */
     DP_BUNDLE_ADD = 41,    /* object = bridge; as DP_FLOW_MOD. The first error of a bundle is its end: what follows is ignored */
     DP_BUNDLE_COMMIT = 42, /* object = bridge: everything comes into force at one moment. ECANCELED where something was refused:
@@ -247,6 +250,24 @@ struct dp_vtep {
 struct dp_remotes {
     uint32_t port_no;
     uint32_t n;            /* struct dp_addr[n] follows, n <= DP_MAX_REMOTES */
+};
+
+struct dp_queues {
+    uint32_t port_no;
+    uint32_t n;            /* struct dp_queue[n] follows, n <= DP_MAX_QUEUES */
+    uint32_t max_kbps;     /* what may leave through the port in all, 10^3 bit/s; 0 = no limit */
+    uint32_t reserved;
+};
+
+struct dp_queue {
+    uint32_t queue_id;     /* 0..0xfffffffe; packets that name no queue, or none that there is, are queue 0's */
+    uint32_t min_kbps;     /* what it may send whatever the port's other queues do; 0 = nothing */
+    uint32_t max_kbps;     /* 0 = the port's */
+    uint32_t reserved;
+    uint64_t tx_bytes;     /* from here on in DP_QUEUES_GET */
+    uint64_t tx_packets;
+    uint64_t tx_errors;    /* packets dropped for a rate */
+    uint64_t age_nsec;
 };
 
 struct dp_batch {

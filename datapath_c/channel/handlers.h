@@ -20,6 +20,8 @@ HANDLER(vtep_set);
 HANDLER(vtep_get);
 HANDLER(remotes_set);
 HANDLER(remotes_get);
+HANDLER(queues_set);
+HANDLER(queues_get);
 HANDLER(flow_mod);
 HANDLER(bundle_open);
 HANDLER(bundle_add);

@@ -358,6 +358,13 @@ static void unwatch_queues(struct worker *w, void *arg)
             worker_unwatch(w, &p->queues[i]);
 }
 
+static void free_port(void *arg)
+{
+    struct port *p = arg;
+    free(atomic_load_explicit(&p->qos, memory_order_relaxed));
+    free(p);
+}
+
 static void close_port(struct datapath *dp, struct port *p, bool keep)
 {
     struct bridge *b = p->bridge;
@@ -373,7 +380,7 @@ static void close_port(struct datapath *dp, struct port *p, bool keep)
         b->tenant->queues[p->queues[i].worker]--;
     promises_changed(dp, b->tenant);
     p->ops->close(p, keep);
-    defer(free, p);
+    defer(free_port, p);
 }
 
 int datapath_remove_port(struct datapath *dp, uint32_t bridge, uint32_t port_no, fault *f)

@@ -1,4 +1,5 @@
 #include "path/tx.h"
+#include "port/qos.h"
 
 #define FIRST_COST_NS 50       /* of a packet, before any was measured */
 
@@ -54,6 +55,12 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
 void tx_stage(struct worker *w, struct wtenant *t, struct port *out, struct packet *p)
 {
     struct stage *s = &out->stages[w->id];
+    struct qos *q = atomic_load_explicit(&out->qos, memory_order_acquire);
+    if (__builtin_expect(q && !qos_admit(q, w->id, p, w->now), 0)) {
+        t->account->drops[DROP_QUEUE]++;
+        shm_port(w->dp, w->id, out->slot)->tx_drops++;
+        return;
+    }
     if (s->n == PORT_STAGE)
         flush_port(w, t, out);
     if (!s->n && !s->next) {

@@ -17,6 +17,7 @@
 
 struct port;
 struct bridge;
+struct qos;
 
 /* What a driver needs of the worker that calls it. */
 struct port_io {
@@ -71,6 +72,7 @@ struct port {
     uint32_t mtu;              /* bytes of IP, 0 = no limit */
     uint64_t opened;           /* clock */
     void *driver;
+    struct qos *_Atomic qos;   /* queues and rate (qos.h), or NULL */
     unsigned n_queues;
     struct rxq queues[PORT_MAX_QUEUES];
     struct stage stages[];     /* one a worker */

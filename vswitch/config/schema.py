@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vswitch.errors import InvalidError
 from vswitch.model import targets
 from vswitch.model.check import MAX_AUXILIARY, PROTOCOLS
+from vswitch.model.egress_queues import parse_queue, queue_text
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,13 @@ def protocol(value: object) -> str:
     return word
 
 
+def queue(value: object) -> str:
+    try:
+        return queue_text(parse_queue(str(value)))
+    except InvalidError as e:
+        raise ValueError(e.reason) from None
+
+
 def port_number(value: object) -> int:
     if value == "LOCAL":
         return 0xfffffffe
@@ -170,8 +178,9 @@ PORT = {
     "peer_bridge": Key(name),
     "peer_port": Key(name),
     "config": Key(integer(0, 0xffffffff)),
+    "max_rate": Key(integer(0, 0xffffffff)),
 }
-PORT_LISTS = {"remotes": address()}
+PORT_LISTS = {"remotes": address(), "egress_queues": queue}
 
 # Which keys a kind of port may have beyond those of all ports, and which it must have.
 PORT_KINDS = {
@@ -181,4 +190,4 @@ PORT_KINDS = {
     "patch": ({"peer_bridge", "peer_port"}, ("peer_bridge", "peer_port")),
     "dummy": ({"mtu"}, ()),
 }
-PORT_ALWAYS = {"kind", "port_no", "mac", "config"}
+PORT_ALWAYS = {"kind", "port_no", "mac", "config", "max_rate", "egress_queues"}

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from vswitch._datapath import lib
 from vswitch.datapath.channel import BODY_MAX, Channel
 from vswitch.datapath.records import (BridgeRecord, CacheStats, ErrorRecord, FlowWatch, Hello, HelloReply, Mac, PortMod, PortRecord,
-                                      PortRef, R, Remotes, SchedulerRecord, TableRecord, TenantRecord, Trace, VtepRecord, pack, size, unpack,
-                                      unpack_all)
+                                      PortRef, QueueRecord, Queues, R, Remotes, SchedulerRecord, TableRecord, TenantRecord, Trace,
+                                      VtepRecord, pack, size, unpack, unpack_all)
 from vswitch.datapath.refusals import refusal
 from vswitch.errors import BundleRefused, InvalidError, OpenFlowError, UnavailableError
 
@@ -189,6 +189,22 @@ class Client:
         body = await self.channel.request(lib.DP_REMOTES_GET, bridge, pack(PortRef(port_no)))
         at = size(Remotes)
         return [body[at + 16 * i:at + 16 * (i + 1)] for i in range(unpack(Remotes, body).n)]
+
+    async def set_queues(self, bridge: int, port_no: int, max_kbps: int, queues: Sequence[QueueRecord]) -> None:
+        """`queues` by rising id."""
+        body = pack(Queues(port_no, len(queues), max_kbps)) + b"".join(map(pack, queues))
+        await self.channel.request(lib.DP_QUEUES_SET, bridge, body)
+
+    async def queues(self, bridge: int, port_no: int = ALL_PORTS) -> dict[int, tuple[int, list[QueueRecord]]]:
+        """By port number: what may leave in all (kbit/s, 0 = no limit), and the queues with their counters."""
+        body = await self.channel.request(lib.DP_QUEUES_GET, bridge, pack(PortRef(port_no)))
+        found, at = {}, 0
+        while at < len(body):
+            head = unpack(Queues, body[at:at + size(Queues)])
+            at, end = at + size(Queues), at + size(Queues) + head.n * size(QueueRecord)
+            found[head.port_no] = head.max_kbps, unpack_all(QueueRecord, body[at:end])
+            at = end
+        return found
 
     # -- rules
     async def write_flows(self, bridge: int, bodies: Sequence[bytes],

@@ -17,6 +17,7 @@ PORT_KINDS = {"tap": lib.DP_PORT_TAP, "netdev": lib.DP_PORT_NETDEV, "vxlan": lib
               "patch": lib.DP_PORT_PATCH, "dummy": lib.DP_PORT_DUMMY}
 MISS_DROP, MISS_NORMAL, MISS_CONTROLLER = lib.DP_MISS_DROP, lib.DP_MISS_NORMAL, lib.DP_MISS_CONTROLLER
 MAX_TENANTS, MAX_BRIDGES, MAX_REMOTES = lib.DP_MAX_TENANTS, lib.DP_MAX_BRIDGES, lib.DP_MAX_REMOTES
+MAX_QUEUES = lib.DP_MAX_QUEUES
 UPDATE_ADDED, UPDATE_REMOVED, UPDATE_MODIFIED = lib.DP_UPDATE_ADDED, lib.DP_UPDATE_REMOVED, lib.DP_UPDATE_MODIFIED
 NO_ADDRESS = bytes(16)
 
@@ -131,6 +132,26 @@ class Remotes(Record):
     struct = "struct dp_remotes"
     port_no: int
     n: int
+
+
+@dataclass(frozen=True)
+class Queues(Record):
+    struct = "struct dp_queues"
+    port_no: int
+    n: int
+    max_kbps: int
+
+
+@dataclass(frozen=True)
+class QueueRecord(Record):
+    struct = "struct dp_queue"
+    queue_id: int
+    min_kbps: int
+    max_kbps: int
+    tx_bytes: int = 0
+    tx_packets: int = 0
+    tx_errors: int = 0
+    age_nsec: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from vswitch.errors import BusyError, ExistsError, InvalidError, NotFoundError, QuotaError
 from vswitch.model import targets
+from vswitch.model.egress_queues import parse_queues, queue_text
 from vswitch.model.objects import Bridge, Port, Tenant, Vtep
 from vswitch.model.store import State
 
@@ -197,6 +198,10 @@ def _port(state: State, new: Port) -> Port:
     if new.mtu:
         _range(new.mtu, 68, 65535, "port.mtu")
     _range(new.queues, 1, 16, "port.queues")
+    _range(new.max_rate, 0, 0xffffffff, "port.max_rate")
+    if new.kind == "patch" and (new.max_rate or new.egress_queues):
+        raise InvalidError("a patch port has no rate", "port.max_rate" if new.max_rate else "port.egress_queues")
+    new = replace(new, egress_queues=tuple(map(queue_text, parse_queues(new.egress_queues))))
     others = [p for p in state.ports.values() if (p.bridge, p.name) != (new.bridge, new.name)]
     for other in others:
         if new.port_no and other.bridge == new.bridge and other.port_no == new.port_no:

@@ -50,6 +50,8 @@ class Port:
     peer_bridge: str = ""       # patch
     peer_port: str = ""         # patch: the peer's name
     config: int = 0             # OFPPC_* bits
+    max_rate: int = 0           # kbit/s that may leave in all; 0 = no limit
+    egress_queues: tuple[str, ...] = ()    # queues that set-queue chooses: egress_queues.py
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vswitch.datapath.client import Client
-from vswitch.datapath.records import MISS_DROP, MISS_NORMAL, BridgeRecord, PortMod, PortRecord, address_bytes
+from vswitch.datapath.records import MISS_DROP, MISS_NORMAL, BridgeRecord, PortMod, PortRecord, QueueRecord, address_bytes
 from vswitch.errors import UnavailableError, VswitchError
+from vswitch.model.egress_queues import parse_queues, queue_text
 from vswitch.model.group_journal import GroupJournal
 from vswitch.model.journal import Journal
 from vswitch.model.objects import Bridge, Port
@@ -161,6 +162,9 @@ async def _port(client: Client, state: State, port: Port, held_ports: dict[tuple
             await client.modify_port(record.bridge, PortMod(record.port_no, record.config, 0xffffffff))
         if port.kind == "vxlan" and set(await client.remotes(record.bridge, record.port_no)) != remote_bytes(port):
             await client.set_remotes(record.bridge, record.port_no, sorted(remote_bytes(port)))
+        if same_queues((await client.queues(record.bridge, record.port_no))[record.port_no], port):
+            return
+        await client.set_queues(record.bridge, record.port_no, port.max_rate, parse_queues(port.egress_queues))
     except UnavailableError:
         raise
     except VswitchError as e:
@@ -168,18 +172,24 @@ async def _port(client: Client, state: State, port: Port, held_ports: dict[tuple
         outcome.missing_ports[port.bridge, port.name] = str(e)
 
 
+def same_queues(held: tuple[int, list[QueueRecord]], port: Port) -> bool:
+    return held[0] == port.max_rate and tuple(map(queue_text, held[1])) == port.egress_queues
+
+
 def remote_bytes(port: Port) -> set[bytes]:
     return {address_bytes(text) for text in port.remotes}
 
 
 async def create_port(client: Client, state: State, port: Port) -> PortRecord:
-    """Adds the port and its remotes; when the remotes are refused, the port is taken back."""
+    """Adds the port with its remotes and queues; when these are refused, the port is taken back."""
     record = await client.add_port(port_record(port, state))
-    if port.remotes:
-        try:
+    try:
+        if port.remotes:
             await client.set_remotes(record.bridge, record.port_no, [address_bytes(text) for text in port.remotes])
-        except VswitchError:
-            if not client.channel.closed:
-                await client.delete_port(record.bridge, record.port_no)
-            raise
+        if port.max_rate or port.egress_queues:
+            await client.set_queues(record.bridge, record.port_no, port.max_rate, parse_queues(port.egress_queues))
+    except VswitchError:
+        if not client.channel.closed:
+            await client.delete_port(record.bridge, record.port_no)
+        raise
     return record

@@ -26,6 +26,7 @@ from vswitch.datapath.usage import Counters
 from vswitch.errors import InvalidError, NotFoundError, UnavailableError, VswitchError
 from vswitch.model import check
 from vswitch.model.bridge_rules import BridgeRules
+from vswitch.model.egress_queues import parse_queues
 from vswitch.model.objects import (Bridge, ControllerStatus, Event, MacEntry, Port, PortStatus, RuleUpdate, Tenant, Usage,
                                    Vtep)
 from vswitch.model.origins import Origins
@@ -279,7 +280,8 @@ class Switch(BridgeRules):
             state.ports[new.bridge, new.name] = new
             number = state.bridges[new.bridge].id, old.port_no
             missing = (new.bridge, new.name) in self._missing_ports
-            if missing or replace(new, config=0, remotes=()) != replace(old, config=0, remotes=()):
+            in_place = {"config": 0, "remotes": (), "max_rate": 0, "egress_queues": ()}
+            if missing or replace(new, **in_place) != replace(old, **in_place):
                 new = await self._recreate(client, state, old, new)
             else:
                 await self._adjust(client, number, old, new)
@@ -291,16 +293,23 @@ class Switch(BridgeRules):
 
     @staticmethod
     async def _adjust(client: Client, number: tuple[int, int], old: Port, new: Port) -> None:
+        """To the new state in place, all of it or nothing."""
         bridge, port_no = number
-        if old.config != new.config:
-            await client.modify_port(bridge, PortMod(port_no, new.config, 0xffffffff))
-        if old.remotes != new.remotes:
-            try:
-                await client.set_remotes(bridge, port_no, [address_bytes(text) for text in new.remotes])
-            except VswitchError:
-                if old.config != new.config and not client.channel.closed:
-                    await client.modify_port(bridge, PortMod(port_no, old.config, 0xffffffff))
-                raise
+        done: list[Callable[[], Awaitable[None]]] = []
+        try:
+            for differs, change in (
+                    (old.config != new.config, lambda p: client.modify_port(bridge, PortMod(port_no, p.config, 0xffffffff))),
+                    (old.remotes != new.remotes,
+                     lambda p: client.set_remotes(bridge, port_no, [address_bytes(text) for text in p.remotes])),
+                    ((old.max_rate, old.egress_queues) != (new.max_rate, new.egress_queues),
+                     lambda p: client.set_queues(bridge, port_no, p.max_rate, parse_queues(p.egress_queues)))):
+                if differs:
+                    await change(new)
+                    done.append(functools.partial(change, old))
+        except VswitchError:
+            while done and not client.channel.closed:
+                await done.pop()()
+            raise
 
     async def _recreate(self, client: Client, state: State, old: Port, new: Port) -> Port:
         """Takes the port away and adds it as `state` has it; when that is refused, the old one is put back."""

@@ -1,7 +1,10 @@
 """The model's objects as the API's messages, and back. What is out of range is the Switch's to refuse."""
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from vswitch.errors import InvalidError
+from vswitch.model.egress_queues import parse_queues
 from vswitch.model.objects import (AccountUsage, Bridge, ControllerStatus, Port, PortStatus, Tenant, Usage, Vtep,
                                    WorkerUsage)
 from vswitch.rpc.v1 import bridge_pb2, port_pb2, stats_pb2, tenant_pb2
@@ -88,7 +91,9 @@ def port_message(port: Port) -> port_pb2.Port:
     return port_pb2.Port(name=port.name, bridge=port.bridge, kind=PORT_KIND_NUMBERS[port.kind], port_no=port.port_no,
                          ifname=port.ifname, queues=port.queues, mac=port.mac, mtu=port.mtu, vni=port.vni,
                          remotes=port.remotes, learning=port.learning if port.kind == "vxlan" else None,
-                         peer_bridge=port.peer_bridge, peer_port=port.peer_port, config=port.config)
+                         peer_bridge=port.peer_bridge, peer_port=port.peer_port, config=port.config, max_rate=port.max_rate,
+                         egress_queues=[port_pb2.EgressQueue(id=queue.queue_id, min_rate=queue.min_kbps, max_rate=queue.max_kbps)
+                                        for queue in parse_queues(port.egress_queues)])
 
 
 def port_object(message: port_pb2.Port) -> Port:
@@ -96,7 +101,11 @@ def port_object(message: port_pb2.Port) -> Port:
                 message.ifname, message.queues or Port.queues, message.mac, message.mtu,
                 message.vni if message.HasField("vni") else None, tuple(message.remotes),
                 message.learning if message.HasField("learning") else True, message.peer_bridge, message.peer_port,
-                message.config)
+                message.config, max_rate=message.max_rate, egress_queues=queue_texts(message.egress_queues))
+
+
+def queue_texts(messages: Iterable[port_pb2.EgressQueue]) -> tuple[str, ...]:
+    return tuple(f"{queue.id}:{queue.min_rate}:{queue.max_rate}" for queue in messages)
 
 
 def port_status_message(status: PortStatus) -> port_pb2.PortStatus:
