@@ -13,7 +13,7 @@ static const char usage[] =
     "  --workers N     packet-processing threads, 1..64 (default 1)\n"
     "  --poll          workers never sleep, for cores of their own\n"
     "  --policy NAME   who runs next: wfq (default), round-robin, none\n"
-    "  --slice-ns N    how long one tenant runs at a time, 500..1000000 (default 1500)\n";
+    "  --slice-ns N    how long one tenant runs at a time, 500..1000000 (default 1400)\n";
 
 /* The policy of that name, or one that there isn't. */
 static uint32_t policy_number(const char *name)

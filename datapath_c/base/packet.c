@@ -16,6 +16,8 @@ int packet_pool_init(struct packet_pool *pool, uint32_t n)
         return -ENOMEM;
     pool->n = pool->n_free = n;
     pool->free = NULL;
+    pool->store = pool;
+    pool->held = 0;
     for (uint32_t i = n; i-- > 0;) {
         struct packet *p = &pool->packets[i];
         memset(p, 0, sizeof *p);

@@ -60,25 +60,57 @@ struct packet {
     uint8_t *buffer;
 };
 
+/* A pool has packets of its own, or draws on another one's (`store`) within bounds: it may hold half as many packets as are
+ * free, and POOL_MIN in any case while there are any. So one who holds all that it may leaves two thirds to others, two leave
+ * half, and so on (dynamic thresholds: Choudhury, Hahne, IEEE/ACM ToN '98). */
 struct packet_pool {
-    struct packet *free;
+    struct packet_pool *store; /* whose packets these are: itself, or another pool */
+    uint32_t held;             /* packets in use that were taken from this pool */
+    struct packet *free;       /* here and below: of a store */
     struct packet *packets;
     uint8_t *memory;
     uint32_t n, n_free;
 };
 
+#define POOL_MIN 64
+
 /* 0 or -ENOMEM. */
 int packet_pool_init(struct packet_pool *pool, uint32_t n);
 void packet_pool_destroy(struct packet_pool *pool);
 
-/* An empty packet with its headroom, or NULL when the pool is empty. */
+static inline void packet_pool_share(struct packet_pool *pool, struct packet_pool *store)
+{
+    *pool = (struct packet_pool){.store = store};
+}
+
+/* Whether the pool may have one more of its store's packets. */
+static inline bool packet_pool_allows(const struct packet_pool *pool)
+{
+    return pool->held < POOL_MIN || pool->held < pool->store->n_free / 2 || pool->store == pool;
+}
+
+/* The packet counts as that pool's from now on; false when it may not have more. Both pools have the same store. */
+static inline bool packet_hand_over(struct packet *p, struct packet_pool *to)
+{
+    if (!packet_pool_allows(to))
+        return false;
+    p->pool->held--;
+    to->held++;
+    p->pool = to;
+    return true;
+}
+
+/* An empty packet with its headroom, or NULL when there is none, or the pool may have no more. */
 static inline struct packet *packet_alloc(struct packet_pool *pool)
 {
-    struct packet *p = pool->free;
-    if (!p)
+    struct packet_pool *store = pool->store;
+    struct packet *p = store->free;
+    if (!p || !packet_pool_allows(pool))
         return NULL;
-    pool->free = p->next;
-    pool->n_free--;
+    store->free = p->next;
+    store->n_free--;
+    pool->held++;
+    p->pool = pool;
     p->data = p->buffer + PACKET_HEADROOM;
     p->len = 0;
     p->refs = 1;
@@ -98,9 +130,11 @@ static inline void packet_unref(struct packet *p)
 {
     assert(p->refs > 0);
     if (--p->refs == 0) {
-        p->next = p->pool->free;
-        p->pool->free = p;
-        p->pool->n_free++;
+        struct packet_pool *store = p->pool->store;
+        p->pool->held--;
+        p->next = store->free;
+        store->free = p;
+        store->n_free++;
     }
 }
 

@@ -174,7 +174,7 @@ struct dp_hello_reply {
 
 struct dp_scheduler {
     uint32_t policy;       /* enum dp_policy */
-    uint32_t slice_ns;     /* of a turn, 500..1000000; 0 = 1,500 */
+    uint32_t slice_ns;     /* of a turn, 500..1000000; 0 = 1,400 */
 };
 
 struct dp_tenant {

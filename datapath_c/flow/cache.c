@@ -4,6 +4,7 @@
 #include "base/step.h"
 
 #define SLAB_FLOWS 64
+#define ROOM_CHOICE 8          /* flows of which one makes room */
 
 struct slab {
     struct slab *next;
@@ -13,8 +14,10 @@ struct slab {
 struct cache *cache_new(uint32_t max_flows)
 {
     struct cache *c = calloc(1, sizeof *c);
-    if (c)
+    if (c) {
         c->max_flows = max_flows;
+        c->max_bytes = (uint64_t)max_flows * CACHE_FLOW_BYTES;
+    }
     return c;
 }
 
@@ -159,10 +162,17 @@ static struct megaflow *alloc_flow(struct cache *c)
     return m;
 }
 
+static void set_program(struct cache *c, struct megaflow *m, struct program *program)
+{
+    c->bytes -= m->program ? m->program->size : 0;
+    c->bytes += program ? program->size : 0;
+    free(m->program);
+    m->program = program;
+}
+
 static void release_flow(struct cache *c, struct megaflow *m)
 {
-    free(m->program);
-    m->program = NULL;
+    set_program(c, m, NULL);
     m->serial = 0;
     m->next_free = c->free;
     c->free = m;
@@ -277,13 +287,46 @@ static bool grow(struct mask_table *t)
     return true;
 }
 
+/* The next slot that the sweep looks at, or NULL where it holds nothing. */
+static struct megaflow *next_slot(struct cache *c)
+{
+    if (c->sweep_table >= c->n_tables)
+        c->sweep_table = c->sweep_slot = 0;
+    struct mask_table *t = c->tables[c->sweep_table];
+    if (c->sweep_slot >= t->size) {
+        c->sweep_table++;
+        c->sweep_slot = 0;
+        return NULL;
+    }
+    struct megaflow *m = t->slots[c->sweep_slot++];
+    return m == &tombstone ? NULL : m;
+}
+
+/* Removes what was used longest ago among the next few. Returns where it was: no flow any more. */
+static const struct megaflow *make_room(struct cache *c)
+{
+    struct megaflow *oldest = NULL;
+    for (int seen = 0; seen < ROOM_CHOICE;) {
+        step(1);
+        struct megaflow *m = next_slot(c);
+        if (!m)
+            continue;
+        seen++;
+        if (!oldest || m->used < oldest->used)
+            oldest = m;
+        if ((uint32_t)seen >= c->n_flows)
+            break;
+    }
+    cache_remove(c, oldest);
+    return oldest;
+}
+
 void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[CACHE_WORDS],
                   uint64_t generation, struct program *program, struct megaflow *stale, uint64_t now)
 {
-    if (c->n_flows >= c->max_flows) {
-        cache_clear(c);
-        stale = NULL;
-    }
+    while ((c->n_flows >= c->max_flows || c->bytes + program->size > c->max_bytes) && c->n_flows && !step_ending())
+        if (make_room(c) == stale)
+            stale = NULL;
     struct mask_table *t = get_table(c, wc);
     struct megaflow *m = NULL;
     uint64_t value[CACHE_WORDS];
@@ -315,8 +358,7 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
         t->n++;
         c->n_flows++;
     }
-    free(m->program);
-    m->program = program;
+    set_program(c, m, program);
     m->generation = generation;
     m->used = now;
     emc_put(c, hash, m);

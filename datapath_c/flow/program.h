@@ -78,6 +78,7 @@ struct learned {
 
 struct program {
     uint16_t n_ops, n_rules;
+    uint32_t size;             /* bytes, all that belongs to it */
     struct table *miss;        /* the table whose lookup found nothing, or NULL */
     struct rule **rules;       /* that the packet matched, in order: they count it */
     struct op ops[];           /* the rules lie behind them, and what ops point to */

@@ -382,6 +382,7 @@ struct program *translation_program(const struct translation *x)
     struct program *p = malloc(sizeof *p + ops + rules + x->n_bytes);
     if (!p)
         return NULL;
+    p->size = (uint32_t)(sizeof *p + ops + rules + x->n_bytes);
     p->n_ops = (uint16_t)x->n_ops;
     p->n_rules = (uint16_t)x->n_rules;
     p->miss = x->miss;

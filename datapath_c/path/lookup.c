@@ -17,10 +17,10 @@ void lookup(struct worker *w, struct wtenant *t, struct packet **packets, unsign
     struct cache *c = lookup_cache(w, t);
     /* G1: pairs with tenant_changed (G0). These packets have been received, so they came before this moment. */
     uint64_t generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
+    step_spend(n);
     uint64_t emc = c ? c->emc_hits : 0, mega = c ? c->megaflow_hits : 0;
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = packets[i];
-        step(1);
         p->hash = key_hash(&p->key);
         struct megaflow *m = c ? cache_lookup(c, &p->key, p->hash) : NULL;
         hits[i] = m && m->generation == generation ? m : NULL;

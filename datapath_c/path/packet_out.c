@@ -22,9 +22,9 @@ struct order {
     uint8_t bytes[];           /* actions, then frame */
 };
 
-static struct packet *make_packet(struct worker *w, struct bridge *b, const struct order *o)
+static struct packet *make_packet(struct wtenant *t, struct bridge *b, const struct order *o)
 {
-    struct packet *p = packet_alloc(&w->pool);
+    struct packet *p = packet_alloc(&t->pool);
     if (!p)
         return NULL;
     p->len = o->frame_len;
@@ -49,7 +49,7 @@ static void carry_out(struct letter *l, void *consumer)
         goto out;
     if (step_ending()) {
         t->account->drops[DROP_INTERRUPTED]++;
-    } else if (!(p = make_packet(w, b, o))) {
+    } else if (!(p = make_packet(t, b, o))) {
         t->account->drops[DROP_NO_BUFFER]++;
     } else {
         translation_init(&x, w, t, b, p);

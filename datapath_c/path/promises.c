@@ -5,7 +5,7 @@
 #include "path/workers_run.h"
 #include "sched/shares.h"
 
-#define SLICE_NS 1500          /* with the dearest single step, a stretch stays below 2 µs */
+#define SLICE_NS 1400          /* with the dearest single step, a stretch stays below 2 µs */
 #define SLICE_NS_MIN 500
 #define SLICE_NS_MAX 1000000
 

@@ -9,14 +9,27 @@
 /* A walk during which the tables changed is walked again, so that a packet never sees half of a change; after so many times
  * the tenant's controller is changing them faster than we look, and the last walk has to do. */
 #define MAX_WALKS 4
+#define COUNT_AT_ONCE 8        /* rules */
+
+/* Few at a time, so that there may be many. */
+static __attribute__((noinline)) void count_many(struct worker *w, struct rule *const *rules, unsigned n, struct table *miss,
+                                                 uint64_t packets, uint64_t bytes)
+{
+    for (unsigned i = 0; i < n; i += COUNT_AT_ONCE) {
+        step(COUNT_AT_ONCE);
+        count_rules(w, rules + i, n - i < COUNT_AT_ONCE ? n - i : COUNT_AT_ONCE, i ? NULL : miss, packets, bytes);
+    }
+}
 
 void count_rules(struct worker *w, struct rule *const *rules, unsigned n, struct table *miss, uint64_t packets,
                  uint64_t bytes)
 {
+    if (__builtin_expect(n > COUNT_AT_ONCE, 0)) {
+        count_many(w, rules, n, miss, packets, bytes);
+        return;
+    }
     for (unsigned i = 0; i < n; i++) {
         struct rule_stats *s = &rules[i]->stats[w->id];
-        if (i % 4 == 3)
-            step(2);
         __atomic_store_n(&s->packets, s->packets + packets, __ATOMIC_RELAXED);
         __atomic_store_n(&s->bytes, s->bytes + bytes, __ATOMIC_RELAXED);
         __atomic_store_n(&s->used, w->now, __ATOMIC_RELAXED);

@@ -47,6 +47,12 @@ static void settle(struct worker *w, struct wtenant *t)
         atomic_store_explicit(&w->turns[id], n + 1, memory_order_release);
 }
 
+void turn_yield(struct worker *w)
+{
+    if (w->running && w->running->fiber && !steps.ending)
+        suspend(w, w->running);
+}
+
 /* STEP_CHECK units of work have gone by. */
 static void look_at_clock(void *worker)
 {
@@ -254,7 +260,7 @@ void turn_end(struct worker *w, struct wtenant *t)
     enter(w, t);
     steps.ending = false;
     worker_account(w, bucket);
-    t->extra += w->now - w->turn_start;
+    worker_charge(w, t, w->now - w->turn_start);
     t->spent += w->now - w->turn_start;
 }
 

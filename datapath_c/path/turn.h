@@ -25,6 +25,14 @@ static inline bool turn_due(const struct wtenant *t)
     return t->first || t->jobs || t->suspended;
 }
 
+/* Where the clock has just been read: lets others have the core when the slice is over. */
+void turn_yield(struct worker *w);
+static inline void turn_check(struct worker *w)
+{
+    if (__builtin_expect(w->now >= w->deadline, 0))
+        turn_yield(w);
+}
+
 /* Ends a suspended turn: packets in flight are dropped (and counted: drop reason "interrupted"). Jobs stay. */
 void turn_end(struct worker *w, struct wtenant *t);
 /* The letter's function is called within the tenant's turn, between two batches. Worker thread. */

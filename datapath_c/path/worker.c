@@ -11,13 +11,18 @@
 #include "path/turn.h"
 #include "tunnel/vtep.h"
 
-#define POOL_PACKETS 2048
+#define POOL_PACKETS 4096
 #define POLL_INTERVAL_US 10    /* how often ready ports are looked for while somebody is active */
 #define SPIN_US 50             /* how long an idle worker spins before it sleeps */
 #define SLEEP_MS 100           /* the longest sleep */
 #define EVENTS 64
 #define STALL_US 20            /* a gap in the idle loop longer than this is the machine's */
+#define LETTERS 16             /* carried out in one step */
+#define UPLINK_WEIGHT 100      /* of receiving from shared tunnels, as a tenant's */
 #define TURN_STALL_US 2        /* likewise within a turn, where the clock is looked at every STEP_CHECK units of work */
+
+static struct limit no_limit;
+static void carry_out_letters(struct worker *w);
 
 struct worker *worker_new(struct datapath *dp, unsigned id, int *error)
 {
@@ -32,6 +37,7 @@ struct worker *worker_new(struct datapath *dp, unsigned id, int *error)
     w->row = shm_worker(dp, id);
     w->slice = dp->slice;
     w->stall = clock_from_us(TURN_STALL_US);
+    w->uplink = (struct subject){.entity.weight = UPLINK_WEIGHT * WEIGHT_ONE, .limit = &no_limit, .account = shm_account(dp, id, 0)};
     scheduler_init(&w->sched, policy_by_number(dp->policy), dp->slice);
     if ((*error = packet_pool_init(&w->pool, POOL_PACKETS)) || (*error = mailbox_init(&w->mail))) {
         free(w);
@@ -49,7 +55,9 @@ struct worker *worker_new(struct datapath *dp, unsigned id, int *error)
 
 void worker_free(struct worker *w)
 {
-    mailbox_drain(&w->mail, w);
+    do
+        carry_out_letters(w);
+    while (w->letters);
     for (uint32_t i = 0; i < DP_MAX_TENANTS; i++) {
         struct wtenant *t = w->tenants[i];
         if (!t)
@@ -85,6 +93,19 @@ void worker_post(struct worker *w, struct letter *l)
     }
 }
 
+static void set_weight(struct worker *w, struct wtenant *t)
+{
+    uint64_t weight = atomic_load_explicit(&w->weights[t->subject.id], memory_order_relaxed);
+    t->subject.entity.weight = weight ? weight : WEIGHT_ONE;
+}
+
+void worker_charge(struct worker *w, struct wtenant *t, uint64_t cycles)
+{
+    runqueue_charge(&w->sched.queue, &t->subject.entity, cycles);
+    if (w->sched.queue.ops->protects)
+        limit_charge(&t->tenant->limit, w->now, cycles);
+}
+
 struct wtenant *worker_tenant(struct worker *w, struct tenant *t)
 {
     struct wtenant *wt = w->tenants[t->conf.id];
@@ -100,13 +121,15 @@ struct wtenant *worker_tenant(struct worker *w, struct tenant *t)
     wt->subject.limit = &t->limit;
     wt->subject.account = wt->account;
     wt->subject.entity.vtime = w->sched.queue.vtime;
+    packet_pool_share(&wt->pool, &w->pool);
+    set_weight(w, wt);
     return w->tenants[t->conf.id] = wt;
 }
 
 struct port_io worker_io(struct worker *w, struct port *p)
 {
     struct wtenant *t = worker_tenant(w, p->bridge->tenant);
-    return (struct port_io){.worker = w->id, .pool = &w->pool, .counters = shm_port(w->dp, w->id, p->slot),
+    return (struct port_io){.worker = w->id, .pool = &t->pool, .counters = shm_port(w->dp, w->id, p->slot),
                             .drops = t->account->drops};
 }
 
@@ -129,8 +152,7 @@ void worker_runnable(struct worker *w, struct wtenant *t)
 {
     if (t->subject.entity.runnable)
         return;
-    uint64_t weight = atomic_load_explicit(&w->weights[t->subject.id], memory_order_relaxed);
-    t->subject.entity.weight = weight ? weight : WEIGHT_ONE;
+    set_weight(w, t);
     scheduler_wake(&w->sched, &t->subject, w->now);
 }
 
@@ -177,7 +199,7 @@ static bool poll_ports(struct worker *w, uint64_t timeout)
     }
     for (int i = 0; i < n; i++) {
         if (events[i].data.ptr == w->dp)
-            vtep_receive(w->dp->vtep, w);
+            scheduler_wake(&w->sched, &w->uplink, w->now);
         else if (events[i].data.ptr)
             worker_wake(w, events[i].data.ptr);   /* NULL is the mailbox, which every step looks at */
     }
@@ -209,6 +231,18 @@ static bool idle(struct worker *w)
     return any;
 }
 
+/* A few of the main thread's calls; the rest waits for the next step. */
+static void carry_out_letters(struct worker *w)
+{
+    if (!w->letters)
+        w->letters = mailbox_take(&w->mail);
+    for (int i = 0; i < LETTERS && w->letters; i++) {
+        struct letter *l = w->letters;
+        w->letters = l->next;
+        l->fn(l, w);
+    }
+}
+
 bool worker_step(struct worker *w)
 {
     bool any = false;
@@ -216,16 +250,23 @@ bool worker_step(struct worker *w)
     w->row->loops++;
     uint64_t second = w->now / clock_hz;
     w->now_s = (uint32_t)second;
-    if (!mailbox_empty(&w->mail)) {
+    if (w->letters || !mailbox_empty(&w->mail)) {
         worker_account(w, &w->row->system[DP_SYS_HOUSEKEEPING]);
-        any = mailbox_drain(&w->mail, w);
+        carry_out_letters(w);
+        any = true;
     }
-    struct wtenant *t = (struct wtenant *)scheduler_pick(&w->sched, w->now);
-    if (!t)
-        return idle(w) || any;
-    uint64_t cycles = turn_run(w, t) + t->extra;
-    t->extra = 0;
-    scheduler_charge(&w->sched, &t->subject, w->now, cycles, turn_due(t));
+    struct subject *s = scheduler_pick(&w->sched, w->now);
+    if (!s)
+        return w->letters || idle(w) || any;
+    struct wtenant *t = s == &w->uplink ? NULL : (struct wtenant *)s;
+    if (t) {
+        uint64_t cycles = turn_run(w, t);
+        scheduler_charge(&w->sched, s, w->now, cycles, turn_due(t));
+    } else {
+        bool more;
+        uint64_t cycles = vtep_receive(w->dp->vtep, w, &more);
+        scheduler_charge(&w->sched, s, w->now, cycles, more);
+    }
     w->last_work = w->now;
     note_stretch(w, w->now, t);
     if (w->now - w->last_poll >= clock_from_us(POLL_INTERVAL_US)) {

@@ -23,6 +23,7 @@ struct wtenant {
     struct worker *worker;
     struct dp_shm_account *account;
     struct cache *cache;       /* NULL until its first packet */
+    struct packet_pool pool;   /* draws on the worker's */
     struct rxq *first, *last;  /* queues that may have packets, served in turn */
     struct packet *patched_first, *patched_last;   /* on their way through a patch port */
     struct port *pending;      /* ports with staged packets */
@@ -30,7 +31,6 @@ struct wtenant {
     uint32_t n_jobs;
     uint32_t cost;             /* cycles of a packet, moving average; 0 = none measured yet */
     uint64_t spent;            /* cycles of its turns */
-    uint64_t extra;            /* cycles spent for it outside its turns, charged at the next */
     struct fiber *fiber;       /* the stack of the turn that has begun */
     bool suspended;            /* in the middle of something */
     const struct port *at;     /* where the batch in hand came from; only to tell of */
@@ -46,6 +46,8 @@ struct worker {
     int epoll_fd;
     struct packet_pool pool;
     struct scheduler sched;
+    struct subject uplink;     /* receiving from shared tunnels: what turns out to be nobody's is charged to it */
+    struct letter *letters;    /* taken out of the mailbox and not yet carried out */
     struct clerk clerk;
     struct dp_shm_worker *row;
     struct wtenant *tenants[DP_MAX_TENANTS];
@@ -82,6 +84,8 @@ struct wtenant *worker_tenant(struct worker *w, struct tenant *t);
 void worker_wake(struct worker *w, struct rxq *q);
 /* The tenant has something to do: its queues, jobs, or a suspended turn. Worker thread. */
 void worker_runnable(struct worker *w, struct wtenant *t);
+/* Charges the tenant cycles that were spent for it outside its turns. Worker thread. */
+void worker_charge(struct worker *w, struct wtenant *t, uint64_t cycles);
 /* Ends the suspended turn of a tenant, or (0) of every tenant. Worker thread. */
 void worker_end_turns(struct worker *w, uint32_t tenant);
 /* Processes packets of one tenant, already received, and sends what comes of them. Worker thread. */

@@ -2,7 +2,7 @@
  *
  * The generic cell rate algorithm (ITU-T I.371) with cycles for cells: `due` is the time at which what has been used so far
  * would have been used up at the limit's rate. Who is ahead of that is parked until then, so a limit of 10 % lets a tenant
- * with a slice of 1.5 µs run every 15 µs: no period at whose start it could use all at once. Idle time is saved up to
+ * with a slice of 1.4 µs run every 14 µs: no period at whose start it could use all at once. Idle time is saved up to
  * LIMIT_HOARD_US. One atomic word, shared by the workers: however a tenant spreads over ports, queues and workers, it draws on
  * the one limit. */
 #ifndef VSWITCH_LIMIT_H

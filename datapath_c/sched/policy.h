@@ -78,6 +78,12 @@ static inline void runqueue_charge(struct runqueue *q, struct entity *e, uint64_
     q->ops->charge(q, e, cycles);
 }
 
+/* Whether it has had a slice or more ahead of the others. */
+static inline bool runqueue_owes(const struct runqueue *q, const struct entity *e)
+{
+    return key_before(q->vtime + q->slice * VTIME_ONE / e->weight, e->vtime);
+}
+
 /* A list of runnable entities, for policies without order: picked from the front, put at the end. */
 int list_add(struct runqueue *q, struct entity *e);
 void list_remove(struct runqueue *q, struct entity *e);

@@ -3,6 +3,7 @@
 #include "test/cmocka_all.h"
 #include <string.h>
 #include "base/defer.h"
+#include "flow/cache.h"
 #include "flow/group.h"
 #include "flow/table.h"
 #include "path/turn.h"
@@ -13,8 +14,9 @@
 #define VICTIM 2
 #define MASKS 2000
 
-/* The dearest single steps that there are, in units of work: a copy, and what is charged beside. */
-#define LONGEST (STEP_CHECK + STEP_COPY_UNITS)
+/* What can happen between two looks at the clock, in units of work: the steps before the second, of which the last may be a
+ * copy, and the parsing and lookup of packets that came beside. */
+#define LONGEST (STEP_CHECK + STEP_COPY_UNITS + 16)
 
 static struct actions a;
 
@@ -285,6 +287,57 @@ static void a_tenant_goes_while_its_turn_is_suspended(void **state)
     assert_int_equal(defer_held(), 0);
 }
 
+/* A tenant whose queues are full of packets leaves enough for others. */
+static void nobody_takes_all_the_packets(void **state)
+{
+    struct world *w = *state;
+    world_tenant(w, ATTACKER, 100, 8);
+    world_tenant(w, VICTIM, 100, 2);
+    many_masks(w, VICTIM, 0, 0, -1);
+    uint8_t frame[60];
+    world_frame(frame, sizeof frame, 1, 2, 3, 4);
+    for (uint32_t p = 1; p <= 8; p++)
+        for (int i = 0; i < RXQ_BACKLOG; i++)
+            world_inject(w, ATTACKER, p, frame, sizeof frame);
+    assert_in_range(w->w->pool.n_free, w->w->pool.n / 2, w->w->pool.n);
+    inject_flows(w, VICTIM, 500);
+    world_run(w);
+    assert_int_equal(world_collect(w, VICTIM, 2), 500);
+    assert_int_equal(w->w->pool.n_free, w->w->pool.n);
+    assert_int_equal(world_account(w, ATTACKER)->pool.held, 0);
+}
+
+/* Flows that are used all the time stay in a cache that is churned through. */
+static void a_full_cache_keeps_what_is_used(void **state)
+{
+    struct world *w = *state;
+    world_tenant(w, ATTACKER, 100, 2);
+    w->dp->tenants[ATTACKER]->conf.max_megaflows = 200;
+    cache_free(world_account(w, ATTACKER)->cache);
+    world_account(w, ATTACKER)->cache = NULL;
+    act_clear(&a);
+    act_output(&a, 2);
+    /* A rule for each source address looks at all of it: a megaflow a flow. */
+    for (uint32_t i = 0; i < 2; i++)
+        world_rule(w, ATTACKER, 0, 2, &(struct udp_match){.src = 0x0b000000 + i, .src_mask = 0xffffffff}, &a, -1);
+    world_rule(w, ATTACKER, 0, 1, &(struct udp_match){0}, &a, -1);
+    uint8_t frame[60];
+    uint64_t slow = 0;
+    for (uint32_t i = 0; i < 2000; i++) {
+        for (uint32_t hot = 0; hot < 10; hot++) {
+            world_frame(frame, sizeof frame, 0x0a000001 + hot, 2, 3, 4);
+            world_inject(w, ATTACKER, 1, frame, sizeof frame);
+        }
+        world_frame(frame, sizeof frame, 0x0c000000 + i, 2, 3, 4);
+        world_inject(w, ATTACKER, 1, frame, sizeof frame);
+        world_run(w);
+        world_collect(w, ATTACKER, 2);
+    }
+    slow = world_account(w, ATTACKER)->account->slow;
+    assert_in_range(slow, 2010, 2100);
+    assert_bounded(w);
+}
+
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, open_world, close_world)
 
 int main(void)
@@ -294,6 +347,7 @@ int main(void)
         IN_WORLD(so_are_chained_groups), IN_WORLD(so_are_select_groups_of_many_buckets),
         IN_WORLD(so_is_a_flood_of_long_frames_to_many_ports), IN_WORLD(a_victim_waits_for_one_slice),
         IN_WORLD(what_a_suspended_turn_reads_is_not_freed), IN_WORLD(a_barrier_waits_for_suspended_turns),
-        IN_WORLD(a_port_goes_while_a_turn_has_it_in_hand), IN_WORLD(a_tenant_goes_while_its_turn_is_suspended)};
+        IN_WORLD(a_port_goes_while_a_turn_has_it_in_hand), IN_WORLD(a_tenant_goes_while_its_turn_is_suspended),
+        IN_WORLD(nobody_takes_all_the_packets), IN_WORLD(a_full_cache_keeps_what_is_used)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
 #define VSWITCH_TEST_WORLD_H
 #include "path/worker.h"
 
-#define WORLD_UNIT 32          /* cycles that a unit of work takes: base/step.h */
+#define WORLD_UNIT 12          /* cycles, of 1 ns on this clock, that a unit of work takes: base/step.h */
 
 struct world {
     struct datapath *dp;

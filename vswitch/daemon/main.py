@@ -32,7 +32,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--policy", choices=("wfq", "round-robin", "none"), default="",
                         help="who runs next on a worker; none = no protection (default wfq)")
     parser.add_argument("--slice-ns", metavar="N", type=int, default=0,
-                        help="how long one tenant runs at a time, 500..1000000 (default 1500)")
+                        help="how long one tenant runs at a time, 500..1000000 (default 1400)")
     parser.add_argument("--user", metavar="NAME", help="drop root; a small process keeps it to start the datapath")
     parser.add_argument("--config", metavar="FILE", help="apply this configuration at the start")
     parser.add_argument("--api", metavar="ADDRESS", action="append",
