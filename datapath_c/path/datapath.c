@@ -403,7 +403,7 @@ int datapath_modify_port(struct datapath *dp, uint32_t bridge, const struct dp_p
     }
     if (memcmp(m->mac, none, 6) && memcmp(m->mac, p->conf.mac, 6))
         return fault_openflow(f, OFPET_PORT_MOD_FAILED, OFPPMFC_BAD_HW_ADDR, "hw_addr", "not the port's");
-    uint32_t all = OFPPC_PORT_DOWN | OFPPC_NO_RECV | OFPPC_NO_FWD | OFPPC_NO_PACKET_IN;
+    uint32_t all = OFPPC_PORT_DOWN | OFPPC_NO_RECV | OFPPC_NO_FLOOD | OFPPC_NO_FWD | OFPPC_NO_PACKET_IN;
     if (m->mask & ~all || m->config & ~all)
         return fault_openflow(f, OFPET_PORT_MOD_FAILED, OFPPMFC_BAD_CONFIG, "config", "unknown bits");
     p->conf.config = (p->conf.config & ~m->mask) | (m->config & m->mask);
