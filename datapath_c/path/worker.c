@@ -8,6 +8,7 @@
 #include "path/act.h"
 #include "path/lookup.h"
 #include "path/parse.h"
+#include "path/polling.h"
 #include "path/process.h"
 #include "path/slow_path.h"
 #include "path/tx.h"
@@ -15,6 +16,7 @@
 
 #define POOL_PACKETS 2048
 #define POLL_INTERVAL_US 10    /* how often ready ports are looked for while somebody is active */
+#define RING_INTERVAL_US 5     /* how often other ports are looked for while only rings are looked at */
 #define SPIN_US 50             /* how long an idle worker spins before it sleeps */
 #define SLEEP_MS 100           /* the longest sleep */
 #define EVENTS 64
@@ -99,6 +101,8 @@ void worker_wake(struct worker *w, struct rxq *q)
     struct wtenant *t = worker_tenant(w, q->port->bridge->tenant);
     if (!t || q->active)
         return;
+    if (q->port->ops->ready)
+        polling_begin(w, q);
     q->active = true;
     q->next = NULL;
     if (t->last)
@@ -206,7 +210,14 @@ static bool idle(struct worker *w)
         w->row->stall_cycles += w->now - before;
     }
     w->last_decision = w->now;
-    bool spin = !w->dp->threaded || w->dp->poll || w->now - w->last_work < clock_from_us(SPIN_US);
+    if (w->polled) {
+        if (polling_look(w))
+            return true;
+        if (w->now - w->last_look < clock_from_us(RING_INTERVAL_US))
+            return false;
+        w->last_look = w->now;
+    }
+    bool spin = !w->dp->threaded || w->dp->poll || w->polled || w->now - w->last_work < clock_from_us(SPIN_US);
     if (spin)
         return poll_ports(w, 0);
     w->row->sleeps++;
@@ -233,6 +244,8 @@ bool worker_step(struct worker *w)
     run_turn(w, t);
     worker_account(w, &w->row->system[DP_SYS_POLL]);
     note_stretch(w, w->now);
+    if (w->polled)
+        polling_look(w);
     if (w->now - w->last_poll >= clock_from_us(POLL_INTERVAL_US)) {
         w->last_poll = w->now;
         poll_ports(w, 0);

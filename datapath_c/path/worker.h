@@ -39,6 +39,8 @@ struct worker {
     struct dp_shm_worker *row;
     struct wtenant *tenants[DP_MAX_TENANTS];
     struct wtenant *running;   /* whose turn it is */
+    struct rxq *polled;        /* rings that it looks at itself: path/polling.c */
+    uint64_t last_look;        /* at the other ports, while it has rings to look at */
     struct port *pending;      /* ports with staged packets */
     uint64_t now;              /* of the last account switch */
     uint32_t now_s;            /* the same in seconds, for ageing */

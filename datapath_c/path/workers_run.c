@@ -2,6 +2,7 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include "path/polling.h"
 
 struct call {
     struct letter letter;
@@ -46,6 +47,7 @@ void worker_watch(struct worker *w, struct rxq *q)
 void worker_unwatch(struct worker *w, struct rxq *q)
 {
     q->registered = false;
+    polling_end(w, q);
     if (q->fd >= 0)
         epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, q->fd, NULL);
     while (q->head) {

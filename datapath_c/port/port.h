@@ -35,6 +35,9 @@ struct rxq {
     struct rxq *next;          /* in that list */
     struct packet *head, *tail;/* pushed packets */
     unsigned n;
+    bool polled;               /* in the worker's list of rings that it looks at itself */
+    struct rxq *next_polled;
+    uint64_t last_ready;       /* clock */
 };
 
 struct port_ops {
@@ -49,9 +52,16 @@ struct port_ops {
     void (*tx)(struct port *p, struct port_io *io, struct packet **packets, unsigned n);
     /* Main thread, about once a second: current OFPPS_* state, and speed in conf. */
     uint32_t (*state)(struct port *p);
+    /* Of queues that are rings in memory: a busy worker looks at them rather than being told. Whether something waits: a look,
+     * no call. */
+    bool (*ready)(struct rxq *q);
+    /* Asks for q->fd to become readable when something comes, or not to. Returns whether something is there already. */
+    bool (*notify)(struct rxq *q, bool on);
+    /* What the driver knows of itself: lines of a name, a space and a text. 0 or -ENOBUFS. Main thread. */
+    int (*describe)(struct port *p, char *out, size_t size);
 };
 
-extern const struct port_ops tap_ops, netdev_ops, vxlan_ops, patch_ops, dummy_ops;
+extern const struct port_ops tap_ops, netdev_ops, vxlan_ops, patch_ops, dummy_ops, vhost_ops;
 
 struct stage {                 /* packets of one worker on their way to the port */
     struct port *next;         /* in the worker's list of ports to flush */

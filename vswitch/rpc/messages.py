@@ -12,6 +12,7 @@ PORT_KINDS = {
     port_pb2.PORT_KIND_VXLAN: "vxlan",
     port_pb2.PORT_KIND_PATCH: "patch",
     port_pb2.PORT_KIND_DUMMY: "dummy",
+    port_pb2.PORT_KIND_VHOST_USER: "vhost-user",
 }
 PORT_KIND_NUMBERS = {name: number for number, name in PORT_KINDS.items()}
 FAIL_MODES = {bridge_pb2.FAIL_MODE_STANDALONE: "standalone", bridge_pb2.FAIL_MODE_SECURE: "secure"}
@@ -87,7 +88,8 @@ def port_message(port: Port) -> port_pb2.Port:
     return port_pb2.Port(name=port.name, bridge=port.bridge, kind=PORT_KIND_NUMBERS[port.kind], port_no=port.port_no,
                          ifname=port.ifname, queues=port.queues, mac=port.mac, mtu=port.mtu, vni=port.vni,
                          remotes=port.remotes, learning=port.learning if port.kind == "vxlan" else None,
-                         peer_bridge=port.peer_bridge, peer_port=port.peer_port, config=port.config)
+                         peer_bridge=port.peer_bridge, peer_port=port.peer_port, config=port.config,
+                         socket=port.socket, mode=port.mode if port.kind == "vhost-user" else "")
 
 
 def port_object(message: port_pb2.Port) -> Port:
@@ -95,12 +97,12 @@ def port_object(message: port_pb2.Port) -> Port:
                 message.ifname, message.queues or Port.queues, message.mac, message.mtu,
                 message.vni if message.HasField("vni") else None, tuple(message.remotes),
                 message.learning if message.HasField("learning") else True, message.peer_bridge, message.peer_port,
-                message.config)
+                message.config, message.socket, message.mode or Port.mode)
 
 
 def port_status_message(status: PortStatus) -> port_pb2.PortStatus:
     return port_pb2.PortStatus(port=port_message(status.port), state=status.state, speed_kbps=status.speed_kbps,
-                               counters=status.counters)
+                               counters=status.counters, detail=status.detail)
 
 
 def vtep_message(vtep: Vtep) -> port_pb2.Vtep:

@@ -10,7 +10,8 @@ from vswitch.rpc.messages import (port_message, port_object, port_status_message
                                   vtep_object)
 from vswitch.rpc.v1 import port_pb2, port_pb2_grpc
 
-CHANGEABLE = ("learning", "config", "mtu", "mac", "vni", "queues", "ifname", "peer_bridge", "peer_port")
+CHANGEABLE = ("learning", "config", "mtu", "mac", "vni", "queues", "ifname", "peer_bridge", "peer_port",
+              "socket", "mode")
 
 
 class PortService(port_pb2_grpc.PortServiceServicer):
@@ -36,6 +37,7 @@ class PortService(port_pb2_grpc.PortServiceServicer):
         find_port(self.switch, request.bridge, request.name)
         for status in await self.switch.port_status(request.bridge):
             if status.port.name == request.name:
+                status.detail = await self.switch.port_detail(request.bridge, request.name)
                 return port_status_message(status)
         raise NotFoundError(f"the datapath has no port {request.name!r}", "port.name")
 
