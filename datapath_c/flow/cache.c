@@ -114,6 +114,11 @@ struct megaflow *cache_lookup_masks(struct cache *c, const union key_words *k)
     return NULL;
 }
 
+bool cache_by_port(const struct megaflow *m)
+{
+    return m->masks->map == 1;
+}
+
 static void emc_put(struct cache *c, uint32_t hash, struct megaflow *m)
 {
     c->emc[hash & (CACHE_EMC_SIZE - 1)] = (struct emc_entry){hash, m->serial, m};

@@ -67,6 +67,10 @@ struct megaflow *cache_lookup(struct cache *c, const union key_words *k, uint32_
 /* The same without the exact-match level. */
 struct megaflow *cache_lookup_masks(struct cache *c, const union key_words *k);
 
+/* Whether it holds for everything that its port receives: no two megaflows of a generation contradict each other, so none with a
+ * longer mask can mean anything else. */
+bool cache_by_port(const struct megaflow *m);
+
 /* Caches `program` (taken over) for the packets that agree with `k` in `wc`. `stale` is the out-of-date megaflow that the
  * packet hit, or NULL. Beyond CACHE_MAX_MASKS masks the entry is for exactly this key. */
 void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[CACHE_WORDS],

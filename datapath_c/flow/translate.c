@@ -305,6 +305,9 @@ struct program *translation_program(const struct translation *x)
     p->n_ops = (uint16_t)x->n_ops;
     p->n_rules = (uint16_t)x->n_rules;
     p->miss = x->miss;
+    p->raw = true;
+    for (unsigned i = 0; i < x->n_ops; i++)
+        p->raw &= x->ops[i].code == OP_OUTPUT && x->ops[i].port->ops->raw;
     p->rules = (struct rule **)(p->ops + x->n_ops);
     memcpy(p->ops, x->ops, ops);
     memcpy(p->rules, x->rules, rules);

@@ -22,12 +22,29 @@ void lookup(struct worker *w, struct wtenant *t, struct packet **packets, unsign
         p->hash = key_hash(&p->key);
         struct megaflow *m = c ? cache_lookup(c, &p->key, p->hash) : NULL;
         hits[i] = m && m->generation == generation ? m : NULL;
-        if (hits[i])
-            m->used = w->now;
+        if (!hits[i])
+            continue;
+        m->used = w->now;
+        if (m->program->raw && cache_by_port(m)) {
+            struct stage *s = &p->rx_port->stages[w->id];
+            s->direct = m;
+            s->direct_serial = m->serial;
+        }
     }
     if (c) {
         t->account->emc_hits += c->emc_hits - emc;
         t->account->megaflow_hits += c->megaflow_hits - mega;
     }
+}
+struct megaflow *lookup_direct(struct worker *w, struct wtenant *t, struct port *in)
+{
+    struct stage *s = &in->stages[w->id];
+    struct megaflow *m = s->direct;
+    /* G1, as above. */
+    uint64_t generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
+    if (!m || m->serial != s->direct_serial || m->generation != generation)
+        return NULL;
+    m->used = w->now;
+    return m;
 }
 /* Next: act() for a hit, slow_path() for a miss. */

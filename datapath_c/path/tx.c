@@ -12,15 +12,31 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     t->account->tx_bytes += io.counters->tx_bytes - bytes;
 }
 
-void tx_stage(struct worker *w, struct wtenant *t, struct port *out, struct packet *p)
+static struct stage *stage_of(struct worker *w, struct port *out)
 {
     struct stage *s = &out->stages[w->id];
-    if (s->n == PORT_STAGE)
-        flush_port(w, t, out);
     if (!s->n && !s->next) {
         s->next = w->pending ? w->pending : out;   /* the last points at itself: listed */
         w->pending = out;
     }
+    return s;
+}
+
+void tx_stage_all(struct worker *w, struct wtenant *t, struct port *out, struct packet **packets, unsigned n)
+{
+    struct stage *s = stage_of(w, out);
+    for (unsigned i = 0; i < n; i++) {
+        if (s->n == PORT_STAGE)
+            flush_port(w, t, out);
+        s->at[s->n++] = packets[i];
+    }
+}
+
+void tx_stage(struct worker *w, struct wtenant *t, struct port *out, struct packet *p)
+{
+    struct stage *s = stage_of(w, out);
+    if (s->n == PORT_STAGE)
+        flush_port(w, t, out);
     p->refs++;
     s->at[s->n++] = p;
 }

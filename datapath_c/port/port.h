@@ -17,6 +17,7 @@
 
 struct port;
 struct bridge;
+struct megaflow;
 
 /* What a driver needs of the worker that calls it. */
 struct port_io {
@@ -42,6 +43,7 @@ struct rxq {
 
 struct port_ops {
     const char *name;
+    bool raw;                  /* tx needs the frame alone: neither the packet's offsets nor its hash */
     /* Fills in what `conf` leaves open. 0 or a negative errno with a fault; the port is freed by the caller then. */
     int (*open)(struct port *p, struct dp_port *conf, fault *f);
     /* Workers no longer use the port. `keep`: the datapath ends but the device shall stay for its successor. */
@@ -67,6 +69,9 @@ struct stage {                 /* packets of one worker on their way to the port
     struct port *next;         /* in the worker's list of ports to flush */
     unsigned n;
     struct packet *at[PORT_STAGE];
+    /* The megaflow of everything that this port receives, where the port alone decided; path/lookup.c's. */
+    struct megaflow *direct;
+    uint32_t direct_serial;
 };
 
 struct port {

@@ -270,6 +270,6 @@ static int vhost_describe(struct port *p, char *out, size_t size)
     return at < size ? 0 : -ENOBUFS;
 }
 
-const struct port_ops vhost_ops = {.name = "vhost-user", .open = vhost_open, .close = vhost_close, .rx = vhost_rx,
+const struct port_ops vhost_ops = {.name = "vhost-user", .raw = true, .open = vhost_open, .close = vhost_close, .rx = vhost_rx,
                                    .tx = vhost_tx, .state = vhost_state, .ready = vhost_ready, .notify = vhost_notify,
                                    .describe = vhost_describe};

@@ -26,6 +26,7 @@
 #define VHOST_MAX_RINGS (2 * PORT_MAX_QUEUES)
 #define VHOST_MAX_SIZE 32768
 #define VHOST_MAX_CHAIN 256        /* descriptors of one buffer that are followed: 64 KiB by pages, and a lot to spare */
+#define VHOST_BURST 64
 #define VHOST_FAULT_MAX 96
 
 struct vhost;

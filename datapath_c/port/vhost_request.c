@@ -126,6 +126,8 @@ void vring_start(struct vhost_ring *v)
     place(v);
     v->mask = (uint16_t)(v->size - 1);
     v->quiet = false;
+    if (receives)
+        split_notify(v, false);    /* that the guest has made room is seen when something is to be sent */
     v->started = true;
     atomic_store_explicit(&v->running, true, memory_order_release);
     struct change c = {v, true};

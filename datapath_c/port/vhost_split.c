@@ -1,5 +1,6 @@
 /* A split ring (virtio 1.2, 2.7), from the device's side. */
 #include "port/vhost.h"
+#include "port/vhost_copy.h"
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 
@@ -128,40 +129,86 @@ static bool take_frame(struct vhost_ring *v, struct packet *p, struct piece *pie
 {
     struct virtio_net_hdr h;
     uint64_t len = total(pieces, n);
-    if (len < v->header + 1u || len - v->header > PACKET_MAX)
+    if (len < v->header + 14u || len - v->header > PACKET_MAX)
         return false;
     copy_out(pieces, n, 0, (uint8_t *)&h, sizeof h);
     p->len = copy_out(pieces, n, v->header, p->data, PACKET_MAX);
     return vhost_header_in(v, p, &h);
 }
 
+/* The memory behind descriptor `head`, if the buffer is no more than that one and lies in one piece. */
+static inline bool single(const struct vhost_ring *v, uint16_t head, uint16_t flags, struct piece *p)
+{
+    struct vring_desc d;
+    if (head >= v->size)
+        return false;
+    memcpy(&d, (const void *)&v->desc[head], sizeof d);
+    p->len = d.len;
+    p->guest = d.addr;
+    p->at = vhost_guest_address(v->memory, d.addr, &p->len);
+    return d.flags == flags && p->at && p->len == d.len;
+}
+
+/* Takes a frame from a single piece. */
+static inline bool take_single(struct vhost_ring *v, struct packet *p, const struct piece *from)
+{
+    struct virtio_net_hdr h;
+    memcpy(&h, from->at, sizeof h);
+    p->len = from->len - v->header;
+    copy_frame(p->data, from->at + v->header, p->len);
+    uint32_t wishes;
+    memcpy(&wishes, &h, sizeof wishes);
+    return LIKELY(!(wishes & 0xffff)) || vhost_header_in(v, p, &h);
+}
+
 unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out, unsigned max)
 {
-    uint16_t n, used = v->used;
+    uint16_t n, used = v->used, heads[VHOST_BURST];
+    struct piece first[VHOST_BURST];
     unsigned got = 0;
     if (!waiting(v, &n) || !n)
         return 0;
+    if (max > VHOST_BURST)
+        max = VHOST_BURST;
     if (n > max)
         n = (uint16_t)max;
+    if (n > io->pool->n_free)
+        n = (uint16_t)io->pool->n_free;
+    for (uint16_t i = 0; i < n; i++) {
+        heads[i] = *(volatile uint16_t *)&v->driver->ring[(uint16_t)(v->avail + i) & v->mask];
+        __builtin_prefetch(&v->desc[heads[i] & v->mask]);
+    }
+    uint16_t simple = 0;
+    for (; simple < n && single(v, heads[simple], 0, &first[simple]); simple++) {
+        const struct piece *p = &first[simple];
+        if (p->len < v->header + 14u || p->len - v->header > PACKET_MAX)
+            break;
+        __builtin_prefetch(p->at);
+        __builtin_prefetch(p->at + v->header);
+        __builtin_prefetch(p->at + (p->len < 128 ? p->len - 1 : 127));
+    }
     uint16_t i = 0;
     for (; i < n; i++) {
-        struct piece pieces[VHOST_MAX_CHAIN];
-        uint16_t head = *(volatile uint16_t *)&v->driver->ring[(uint16_t)(v->avail + i) & v->mask];
         struct packet *p = packet_alloc(io->pool);
-        if (!p)
-            break;
-        unsigned k = gather(v, head, false, pieces, VHOST_MAX_CHAIN);
-        if (!k) {
-            packet_unref(p);
-            break;
+        bool good;
+        if (i < simple) {
+            good = take_single(v, p, &first[i]);
+        } else {
+            struct piece pieces[VHOST_MAX_CHAIN];
+            unsigned k = gather(v, heads[i], false, pieces, VHOST_MAX_CHAIN);
+            if (!k) {
+                packet_unref(p);
+                break;
+            }
+            good = take_frame(v, p, pieces, k);
         }
-        if (take_frame(v, p, pieces, k)) {
+        if (LIKELY(good)) {
             out[got++] = p;
         } else {
             io->counters->rx_errors++;
             packet_unref(p);
         }
-        give_back(v, (uint16_t)(used + i), head, 0);
+        give_back(v, (uint16_t)(used + i), heads[i], 0);
     }
     v->avail = (uint16_t)(v->avail + i);
     if (i)
@@ -219,19 +266,54 @@ static unsigned put_frame(struct vhost_ring *v, const struct packet *p, uint16_t
     return heads;
 }
 
+/* Puts a frame into a single piece that has room. */
+static inline void put_single(struct vhost_ring *v, const struct packet *p, const struct piece *to)
+{
+    uint8_t *at = to->at;
+    memcpy(at, &p->vnet, sizeof p->vnet);
+    if (v->header == 12) {
+        uint16_t one = 1;
+        memcpy(at + 10, &one, 2);
+    }
+    copy_frame(at + v->header, p->data, p->len);
+    if (v->logged)
+        vhost_log_write(v->memory, to->guest, v->header + p->len);
+}
+
 unsigned split_tx(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n)
 {
-    uint16_t available, used = v->used;
-    unsigned sent = 0;
+    uint16_t available, used = v->used, heads[PORT_STAGE];
+    struct piece first[PORT_STAGE];
+    unsigned sent = 0, simple = 0;
     if (!waiting(v, &available))
         return 0;
-    for (; sent < n && available; sent++) {
-        unsigned heads = put_frame(v, packets[sent], available, used);
-        if (!heads)
+    unsigned look = n < available ? n : available;
+    for (unsigned i = 0; i < look; i++) {
+        heads[i] = *(volatile uint16_t *)&v->driver->ring[(uint16_t)(v->avail + i) & v->mask];
+        __builtin_prefetch(&v->desc[heads[i] & v->mask]);
+    }
+    for (; simple < look && single(v, heads[simple], VRING_DESC_F_WRITE, &first[simple]); simple++) {
+        const struct piece *p = &first[simple];
+        if (p->len < v->header + packets[simple]->len)
             break;
-        available = (uint16_t)(available - heads);
-        used = (uint16_t)(used + heads);
-        v->avail = (uint16_t)(v->avail + heads);
+        __builtin_prefetch(p->at, 1);
+        __builtin_prefetch(p->at + v->header, 1);
+        __builtin_prefetch(p->at + v->header + (packets[simple]->len < 128 ? packets[simple]->len : 128) - 1, 1);
+    }
+    for (; sent < simple; sent++) {
+        put_single(v, packets[sent], &first[sent]);
+        give_back(v, (uint16_t)(used + sent), heads[sent], v->header + packets[sent]->len);
+    }
+    available = (uint16_t)(available - sent);
+    used = (uint16_t)(used + sent);
+    v->avail = (uint16_t)(v->avail + sent);
+    for (; sent < n && available; sent++) {
+        unsigned buffers = put_frame(v, packets[sent], available, used);
+        if (!buffers)
+            break;
+        available = (uint16_t)(available - buffers);
+        used = (uint16_t)(used + buffers);
+        v->avail = (uint16_t)(v->avail + buffers);
     }
     if (used != v->used)
         publish(v, used);
