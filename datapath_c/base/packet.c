@@ -32,6 +32,39 @@ void packet_pool_destroy(struct packet_pool *pool)
     free(pool->packets);
 }
 
+void packet_read(const struct packet *p, uint32_t at, uint8_t *to, uint32_t len)
+{
+    uint32_t here = p->lender ? p->head : p->len;
+    if (at < here) {
+        uint32_t take = len < here - at ? len : here - at;
+        memcpy(to, p->data + at, take);
+        to += take;
+        len -= take;
+        at += take;
+    }
+    at -= here;
+    for (unsigned i = 0; len && i < p->n_rest; i++) {
+        const struct packet_piece *piece = &p->rest[i];
+        if (at >= piece->len) {
+            at -= piece->len;
+            continue;
+        }
+        uint32_t take = len < piece->len - at ? len : piece->len - at;
+        memcpy(to, piece->at + at, take);
+        to += take;
+        len -= take;
+        at = 0;
+    }
+}
+
+void packet_fetch(struct packet *p)
+{
+    packet_read(p, p->head, p->data + p->head, p->len - p->head);
+    struct lender *l = p->lender;
+    p->lender = NULL;
+    l->take_back(l, p);
+}
+
 void packet_copy_meta(struct packet *to, const struct packet *from)
 {
     to->l2_5 = from->l2_5;
@@ -56,14 +89,16 @@ struct packet *packet_copy(const struct packet *p)
     c->data = c->buffer + packet_headroom(p);
     c->len = p->len;
     packet_copy_meta(c, p);
-    memcpy(c->data, p->data, p->len);
+    packet_read(p, 0, c->data, p->len);
     return c;
 }
 
 struct packet *packet_own(struct packet *p)
 {
-    if (p->refs == 1)
+    if (p->refs == 1) {
+        packet_whole(p);
         return p;
+    }
     struct packet *c = packet_copy(p);
     packet_unref(p);
     return c;

@@ -4,6 +4,10 @@
  * at least PACKET_HEADROOM bytes before it when it arrives, for tags and tunnels. Buffers hold a whole 64 KiB segment with
  * its headers; a page that no frame reaches is never touched.
  *
+ * A long frame from a guest may be on loan: its first `head` bytes are at `data`, the rest still lies in the guest's buffer, so that
+ * it is copied once, to where it goes. Whoever needs more than the head calls packet_whole first; packet_own and packet_copy do.
+ * What the guest does to its bytes meanwhile is its own affair: nothing is decided by them.
+ *
  * References: packet_alloc gives one; a packet staged on several ports has one a port; packet_unref gives back. A packet
  * with more than one reference must not be changed: packet_own first. */
 #ifndef VSWITCH_PACKET_H
@@ -38,11 +42,23 @@ struct vnet_hdr {
 #define VNET_GSO_ECN 0x80
 
 struct port;
+struct lender;
+
+/* A stretch of a guest's memory. */
+struct packet_piece {
+    const uint8_t *at;
+    uint32_t len;
+};
 
 struct packet {
     uint8_t *data;
     uint32_t len;
     uint32_t refs;
+    struct lender *lender;     /* NULL: the frame is whole */
+    const struct packet_piece *rest;
+    uint16_t head, n_rest;
+    uint16_t loan;             /* the lender's name for it */
+    struct packet_piece one;   /* where `rest` points if it is one piece */
     uint16_t l2_5;             /* offset of the first MPLS label, or OFFSET_NONE */
     uint16_t l3;               /* of IP or ARP */
     uint16_t l4;               /* of TCP, UDP, SCTP, ICMP; OFFSET_NONE in later fragments */
@@ -58,6 +74,11 @@ struct packet {
     uint8_t tun_dst[16];
     union key_words key;       /* its first CACHE_WORDS words */
     uint8_t *buffer;
+};
+
+/* Who lends buffers: `take_back` is called once for each loan, by the packet's worker. */
+struct lender {
+    void (*take_back)(struct lender *l, struct packet *p);
 };
 
 struct packet_pool {
@@ -82,6 +103,7 @@ static inline struct packet *packet_alloc(struct packet_pool *pool)
     p->data = p->buffer + PACKET_HEADROOM;
     p->len = 0;
     p->refs = 1;
+    p->lender = NULL;
     p->hops = 0;
     p->malformed = 0;
     p->vnet = (struct vnet_hdr){0};
@@ -98,17 +120,31 @@ static inline void packet_unref(struct packet *p)
 {
     assert(p->refs > 0);
     if (--p->refs == 0) {
+        if (p->lender)
+            p->lender->take_back(p->lender, p);
         p->next = p->pool->free;
         p->pool->free = p;
         p->pool->n_free++;
     }
 }
 
+/* Fetches the rest of a frame on loan, and gives the loan back. */
+void packet_fetch(struct packet *p);
+
+static inline void packet_whole(struct packet *p)
+{
+    if (__builtin_expect(p->lender != NULL, 0))
+        packet_fetch(p);
+}
+
+/* Copies `len` bytes of the frame from `at` on, wherever they lie. */
+void packet_read(const struct packet *p, uint32_t at, uint8_t *to, uint32_t len);
+
 /* Copies what is known of a packet besides its frame. */
 void packet_copy_meta(struct packet *to, const struct packet *from);
 /* A copy with one reference, or NULL. */
 struct packet *packet_copy(const struct packet *p);
-/* The caller's reference, exchanged for one that nobody shares; NULL (and the reference gone) when the pool is empty. */
+/* The caller's reference, exchanged for one that nobody shares, of a whole frame; NULL (and the reference gone) when the pool is empty. */
 struct packet *packet_own(struct packet *p);
 /* Makes room for `n` bytes at the start, or takes them away. Within PACKET_HEADROOM. */
 static inline void packet_push(struct packet *p, uint32_t n)

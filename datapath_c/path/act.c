@@ -117,6 +117,7 @@ struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, st
             output_flood(w, t, b, p);
             break;
         case OP_CONTROLLER:
+            packet_whole(p);
             packet_in(w, t, b, p, context ? context : op, op);
             context = NULL;
             break;

@@ -220,8 +220,23 @@ static void parse_arp(struct packet *p, uint32_t at)
     memcpy(k->ip_dst, d + 24, 4);
 }
 
+/* Whether the head of a frame on loan has all headers that are looked at: no chain of extension headers, no options of ND. */
+static bool head_suffices(const struct packet *p)
+{
+    const uint8_t *d = p->data;
+    uint32_t at = 14;
+    uint16_t type = get16(d + 12);
+    if (is_vlan(type)) {
+        type = get16(d + 16);
+        at += 4;
+    }
+    return p->head >= at + 80 && (type == 0x0800 || (type == 0x86dd && (d[at + 6] == 6 || d[at + 6] == 17)));
+}
+
 void parse(struct packet *p)
 {
+    if (p->lender && !head_suffices(p))
+        packet_fetch(p);
     struct key *k = &p->key.key;
     const uint8_t *d = p->data;
     memset((char *)k + HEADER_START, 0, HEADER_END - HEADER_START);

@@ -25,6 +25,7 @@ void count_rules(struct worker *w, struct rule *const *rules, unsigned n, struct
 void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
 {
     static __thread struct translation x;
+    packet_whole(p);
     struct cache *c = lookup_cache(w, t);
     struct bridge *b = w->dp->bridges[p->key.key.bridge];
     uint32_t len = p->len;

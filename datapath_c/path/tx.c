@@ -5,6 +5,8 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     struct stage *s = &out->stages[w->id];
     struct port_io io = worker_io(w, out);
     io.drops = t->account->drops;
+    for (unsigned i = 0; !out->ops->takes_loans && i < s->n; i++)
+        packet_whole(s->at[i]);
     uint64_t packets = io.counters->tx_packets, bytes = io.counters->tx_bytes;
     out->ops->tx(out, &io, s->at, s->n);
     s->n = 0;

@@ -43,6 +43,7 @@ struct rxq {
 
 struct port_ops {
     const char *name;
+    bool takes_loans;          /* tx copes with packets whose rest is on loan */
     bool raw;                  /* tx needs the frame alone: neither the packet's offsets nor its hash */
     /* Fills in what `conf` leaves open. 0 or a negative errno with a fault; the port is freed by the caller then. */
     int (*open)(struct port *p, struct dp_port *conf, fault *f);

@@ -209,6 +209,7 @@ static void vhost_tx(struct port *p, struct port_io *io, struct packet **packets
             continue;
         struct packet *segments[SEGMENTS_MAX];
         send_batch(v, io, packets + begin, i - begin);
+        packet_whole(packets[i]);
         unsigned k = port_segment(packets[i], io, segments, SEGMENTS_MAX);
         send_batch(v, io, segments, k);
         begin = i + 1;
@@ -270,6 +271,6 @@ static int vhost_describe(struct port *p, char *out, size_t size)
     return at < size ? 0 : -ENOBUFS;
 }
 
-const struct port_ops vhost_ops = {.name = "vhost-user", .raw = true, .open = vhost_open, .close = vhost_close, .rx = vhost_rx,
+const struct port_ops vhost_ops = {.name = "vhost-user", .raw = true, .takes_loans = true, .open = vhost_open, .close = vhost_close, .rx = vhost_rx,
                                    .tx = vhost_tx, .state = vhost_state, .ready = vhost_ready, .notify = vhost_notify,
                                    .describe = vhost_describe};

@@ -58,6 +58,9 @@ struct vhost_ring {
         };
     };
     uint64_t log_addr;         /* guest-physical address of the used ring, for the log */
+    struct lender lender;      /* of frames that the guest sends; take_back is the worker's */
+    struct packet **loans;     /* by head descriptor (packed: by buffer id): packets that hold the guest's buffers */
+    uint16_t n_loans, returned;/* out; back and not published yet */
     int call_fd;
     _Atomic bool lock;         /* of senders */
     uint64_t kicks, calls;     /* seen, made */
@@ -98,6 +101,9 @@ unsigned vring_fail(struct vhost_ring *v, const char *format, ...) __attribute__
 unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out, unsigned max);
 /* Sends what finds room, in order; returns how many of them. Takes no reference. */
 unsigned split_tx(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n);
+/* Fetches what packets still have on loan: the ring ends. */
+void split_take_back(struct lender *l, struct packet *p);
+void split_recall(struct vhost_ring *v);
 bool split_ready(const struct vhost_ring *v);
 /* Asks the guest to kick or not to. Returns whether something is there. */
 bool split_notify(struct vhost_ring *v, bool on);

@@ -81,6 +81,8 @@ static void change_queue(struct worker *w, void *arg)
         return;
     if (q->registered)
         worker_unwatch(w, q);
+    if (!c->on)
+        split_recall(c->ring);
     q->fd = c->on ? c->ring->kick_fd : -1;
     worker_watch(w, q);
     if (c->on)
@@ -96,6 +98,8 @@ void vring_stop(struct vhost_ring *v)
     struct change c = {v, false};
     workers_run(v->dev->port->bridge->dp, change_queue, &c);
     v->started = false;
+    free(v->loans);
+    v->loans = NULL;
     v->base = v->packed ? (uint32_t)(v->avail | v->avail_wrap << 15) | (uint32_t)(v->used | v->used_wrap << 15) << 16 : v->avail;
 }
 
@@ -124,6 +128,10 @@ void vring_start(struct vhost_ring *v)
         return;
     }
     place(v);
+    if (!receives)
+        v->loans = calloc(v->size, sizeof *v->loans);
+    v->lender.take_back = split_take_back;
+    v->n_loans = v->returned = 0;
     v->mask = (uint16_t)(v->size - 1);
     v->quiet = false;
     if (receives)

@@ -2,6 +2,9 @@
 #include "port/vhost.h"
 #include "port/vhost_copy.h"
 
+/* Frames from LOAN_MIN bytes on are not copied whole when they arrive, but for the first LOAN_HEAD bytes. */
+#define LOAN_MIN 384
+#define LOAN_HEAD 128
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 
 /* A stretch of guest memory in our address space. */
@@ -95,6 +98,7 @@ static void publish(struct vhost_ring *v, uint16_t used)
 {
     uint16_t old = v->used;
     v->used = used;
+    v->returned = 0;
     if (v->logged && v->log_addr)
         vhost_log_write(v->memory, v->log_addr, 4 + 8ull * v->size);
     __atomic_store_n(&v->device->idx, used, __ATOMIC_RELEASE);
@@ -149,13 +153,49 @@ static inline bool single(const struct vhost_ring *v, uint16_t head, uint16_t fl
     return d.flags == flags && p->at && p->len == d.len;
 }
 
+/* ---- frames on loan ---- */
+
+void split_take_back(struct lender *l, struct packet *p)
+{
+    struct vhost_ring *v = (struct vhost_ring *)((char *)l - offsetof(struct vhost_ring, lender));
+    v->loans[p->loan] = NULL;
+    give_back(v, (uint16_t)(v->used + v->returned++), p->loan, 0);
+    if (!--v->n_loans)
+        publish(v, (uint16_t)(v->used + v->returned));
+}
+
+void split_recall(struct vhost_ring *v)
+{
+    for (unsigned i = 0; v->loans && i < v->size; i++)
+        if (v->loans[i])
+            packet_fetch(v->loans[i]);
+}
+
+/* Long frames are left where they are, but for the head. False when there can be no loan. */
+static bool lend(struct vhost_ring *v, struct packet *p, uint16_t head, const uint8_t *frame, uint32_t len)
+{
+    if (!v->loans || v->loans[head] || v->in_order)
+        return false;
+    memcpy(p->data, frame, LOAN_HEAD);
+    p->head = LOAN_HEAD;
+    p->one = (struct packet_piece){frame + LOAN_HEAD, len - LOAN_HEAD};
+    p->rest = &p->one;
+    p->n_rest = 1;
+    p->lender = &v->lender;
+    p->loan = head;
+    v->loans[head] = p;
+    v->n_loans++;
+    return true;
+}
+
 /* Takes a frame from a single piece. */
-static inline bool take_single(struct vhost_ring *v, struct packet *p, const struct piece *from)
+static inline bool take_single(struct vhost_ring *v, struct packet *p, uint16_t head, const struct piece *from)
 {
     struct virtio_net_hdr h;
     memcpy(&h, from->at, sizeof h);
     p->len = from->len - v->header;
-    copy_frame(p->data, from->at + v->header, p->len);
+    if (p->len < LOAN_MIN || !lend(v, p, head, from->at + v->header, p->len))
+        copy_frame(p->data, from->at + v->header, p->len);
     uint32_t wishes;
     memcpy(&wishes, &h, sizeof wishes);
     return LIKELY(!(wishes & 0xffff)) || vhost_header_in(v, p, &h);
@@ -163,7 +203,7 @@ static inline bool take_single(struct vhost_ring *v, struct packet *p, const str
 
 unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out, unsigned max)
 {
-    uint16_t n, used = v->used, heads[VHOST_BURST];
+    uint16_t n, heads[VHOST_BURST];
     struct piece first[VHOST_BURST];
     unsigned got = 0;
     if (!waiting(v, &n) || !n)
@@ -192,7 +232,7 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
         struct packet *p = packet_alloc(io->pool);
         bool good;
         if (i < simple) {
-            good = take_single(v, p, &first[i]);
+            good = take_single(v, p, heads[i], &first[i]);
         } else {
             struct piece pieces[VHOST_MAX_CHAIN];
             unsigned k = gather(v, heads[i], false, pieces, VHOST_MAX_CHAIN);
@@ -202,17 +242,18 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
             }
             good = take_frame(v, p, pieces, k);
         }
+        if (!p->lender)
+            give_back(v, (uint16_t)(v->used + v->returned++), heads[i], 0);
         if (LIKELY(good)) {
             out[got++] = p;
         } else {
             io->counters->rx_errors++;
             packet_unref(p);
         }
-        give_back(v, (uint16_t)(used + i), heads[i], 0);
     }
     v->avail = (uint16_t)(v->avail + i);
-    if (i)
-        publish(v, (uint16_t)(used + i));
+    if (v->returned)
+        publish(v, (uint16_t)(v->used + v->returned));
     return got;
 }
 
@@ -251,7 +292,7 @@ static unsigned put_frame(struct vhost_ring *v, const struct packet *p, uint16_t
             }
             if (at >= v->header) {
                 uint32_t take = all - at < room ? all - at : room;
-                memcpy(to, p->data + (at - v->header), take);
+                packet_read(p, at - v->header, to, take);
                 at += take;
             }
             into += at - begin;
@@ -275,7 +316,10 @@ static inline void put_single(struct vhost_ring *v, const struct packet *p, cons
         uint16_t one = 1;
         memcpy(at + 10, &one, 2);
     }
-    copy_frame(at + v->header, p->data, p->len);
+    if (LIKELY(!p->lender))
+        copy_frame(at + v->header, p->data, p->len);
+    else
+        packet_read(p, 0, at + v->header, p->len);
     if (v->logged)
         vhost_log_write(v->memory, to->guest, v->header + p->len);
 }
