@@ -42,7 +42,8 @@ struct megaflow *lookup_direct(struct worker *w, struct wtenant *t, struct port 
     struct megaflow *m = s->direct;
     /* G1, as above. */
     uint64_t generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
-    if (!m || m->serial != s->direct_serial || m->generation != generation)
+    /* The same megaflow may have got another program since. */
+    if (!m || m->serial != s->direct_serial || m->generation != generation || !m->program->raw || w->dp->no_caches)
         return NULL;
     m->used = w->now;
     return m;
