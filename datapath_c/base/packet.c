@@ -74,7 +74,6 @@ void packet_copy_meta(struct packet *to, const struct packet *from)
     to->malformed = from->malformed;
     to->vnet = from->vnet;
     to->rx_port = from->rx_port;
-    to->hash = from->hash;
     to->queue_id = from->queue_id;
     to->tun_id = from->tun_id;
     memcpy(to->tun_dst, from->tun_dst, sizeof to->tun_dst);

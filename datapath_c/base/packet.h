@@ -66,7 +66,6 @@ struct packet {
     uint8_t malformed;
     struct vnet_hdr vnet;
     struct port *rx_port;      /* where the current bridge got it; NULL for the controller */
-    uint32_t hash;
     uint32_t queue_id;         /* of set-queue */
     struct packet *next;
     struct packet_pool *pool;

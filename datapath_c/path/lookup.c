@@ -11,21 +11,27 @@ struct cache *lookup_cache(const struct worker *w, struct wtenant *t)
     return t->cache;
 }
 
+_Static_assert(BATCH <= CACHE_BURST, "a batch is looked up at once");
+
 void lookup(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n, struct megaflow **hits)
 {
     struct cache *c = lookup_cache(w, t);
     /* G1: pairs with tenant_changed (G0). These packets have been received, so they came before this moment. */
     uint64_t generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
     uint64_t emc = c ? c->emc_hits : 0, mega = c ? c->megaflow_hits : 0;
+    const union key_words *keys[CACHE_BURST];
+    for (unsigned i = 0; i < n; i++)
+        keys[i] = &packets[i]->key;
+    if (c)
+        cache_lookup_all(c, keys, n, hits);
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = packets[i];
-        p->hash = key_hash(&p->key);
-        struct megaflow *m = c ? cache_lookup(c, &p->key, p->hash) : NULL;
+        struct megaflow *m = c ? hits[i] : NULL;
         hits[i] = m && m->generation == generation ? m : NULL;
         if (!hits[i])
             continue;
         m->used = w->now;
-        if (m->program->raw && cache_by_port(m)) {
+        if (cache_by_port(m) && m->program->raw) {
             struct stage *s = &p->rx_port->stages[w->id];
             s->direct = m;
             s->direct_serial = m->serial;

@@ -71,7 +71,15 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
     for (unsigned i = 0; i < kept; i++) {
         struct bridge *b = packets[i]->rx_port->bridge;
         if (hits[i] && !slow) {
-            act(w, t, b, packets[i], hits[i]->program);
+            unsigned same = 1;
+            while (i + same < kept && hits[i + same] == hits[i] && packets[i + same]->rx_port == packets[i]->rx_port)
+                same++;
+            if (hits[i]->program->raw) {
+                act_raw(w, t, packets[i]->rx_port, packets + i, same, hits[i]->program);
+                i += same - 1;
+            } else {
+                act(w, t, b, packets[i], hits[i]->program);
+            }
             continue;
         }
         /* Once a packet of the batch took the slow path, the cache may have changed under the later hits. */
