@@ -84,6 +84,7 @@ class Switch:
     def resume(self) -> None:
         for pid in self.pids:
             os.kill(pid, signal.SIGCONT)
+        time.sleep(0.05)        # the time that it stood still is accounted for by then
 
     def stop(self) -> None:
         self.resume()
@@ -142,6 +143,7 @@ class Ours(Switch):
                     cycles[name] = cycles.get(name, 0) + value
             for account in worker.accounts:
                 packets += account.rx_packets
+                self.turns = account.turns
                 for name, value in account.cycles.items():
                     cycles[name] = cycles.get(name, 0) + value
         return packets, cycles

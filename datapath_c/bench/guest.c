@@ -156,6 +156,10 @@ static void send_stream(struct load *l, uint64_t now)
         while (guest_ring_get(r, &slot, &len))
             ;
     }
+    if (l->rate == 0 && !l->outstanding && r->n_free < n) {
+        l->full++;             /* as fast as it goes is in whole bursts */
+        return;
+    }
     unsigned sent = 0;
     bool paced = l->rate != 0 && !l->outstanding;
     for (; sent < n && sent < l->burst && (!paced || l->due <= (double)now); sent++) {

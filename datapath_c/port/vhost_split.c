@@ -5,6 +5,7 @@
 /* Frames from LOAN_MIN bytes on are not copied whole when they arrive, but for the first LOAN_HEAD bytes. */
 #define LOAN_MIN 384
 #define LOAN_HEAD 128
+#define AHEAD 32
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 
 /* A stretch of guest memory in our address space. */
@@ -201,6 +202,29 @@ static inline bool take_single(struct vhost_ring *v, struct packet *p, uint16_t 
     return LIKELY(!(wishes & 0xffff)) || vhost_header_in(v, p, &h);
 }
 
+/* What comes after this batch is fetched while this one is on its way: the buffers of the next AHEAD, the descriptors of those after
+ * them. From another core each takes hundreds of cycles, one after the other. */
+static inline void fetch_ahead(struct vhost_ring *v, unsigned n, bool to_write)
+{
+    unsigned i = 0;
+    for (; i < n && i < AHEAD; i++) {
+        const struct vring_desc *d = &v->desc[v->driver->ring[(uint16_t)(v->avail + i) & v->mask] & v->mask];
+        uint32_t len = 128;
+        const uint8_t *at = vhost_guest_address(v->memory, d->addr, &len);
+        if (!at)
+            return;
+        if (to_write) {
+            __builtin_prefetch(at, 1);
+            __builtin_prefetch(at + 64, 1);
+        } else {
+            __builtin_prefetch(at);
+            __builtin_prefetch(at + 64);
+        }
+    }
+    for (; i < n && i < 2 * AHEAD; i++)
+        __builtin_prefetch(&v->desc[v->driver->ring[(uint16_t)(v->avail + i) & v->mask] & v->mask]);
+}
+
 unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out, unsigned max)
 {
     uint16_t n, heads[VHOST_BURST];
@@ -208,6 +232,7 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
     unsigned got = 0;
     if (!waiting(v, &n) || !n)
         return 0;
+    unsigned all = n;
     if (max > VHOST_BURST)
         max = VHOST_BURST;
     if (n > max)
@@ -254,6 +279,7 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
     v->avail = (uint16_t)(v->avail + i);
     if (v->returned)
         publish(v, (uint16_t)(v->used + v->returned));
+    fetch_ahead(v, all - i, false);
     return got;
 }
 
@@ -361,6 +387,7 @@ unsigned split_tx(struct vhost_ring *v, struct port_io *io, struct packet **pack
     }
     if (used != v->used)
         publish(v, used);
+    fetch_ahead(v, available, true);
     return sent;
 }
 
