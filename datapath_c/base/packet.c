@@ -72,6 +72,7 @@ void packet_copy_meta(struct packet *to, const struct packet *from)
     to->l4 = from->l4;
     to->hops = from->hops;
     to->malformed = from->malformed;
+    to->bare = from->bare;
     to->vnet = from->vnet;
     to->rx_port = from->rx_port;
     to->queue_id = from->queue_id;

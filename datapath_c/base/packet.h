@@ -64,6 +64,7 @@ struct packet {
     uint16_t l4;               /* of TCP, UDP, SCTP, ICMP; OFFSET_NONE in later fragments */
     uint8_t hops;              /* bridges passed through patch ports */
     uint8_t malformed;
+    bool bare;                 /* the key's pipeline fields are not filled in yet: parse() does it from rx_port */
     struct vnet_hdr vnet;
     struct port *rx_port;      /* where the current bridge got it; NULL for the controller */
     uint32_t queue_id;         /* of set-queue */
@@ -91,14 +92,9 @@ struct packet_pool {
 int packet_pool_init(struct packet_pool *pool, uint32_t n);
 void packet_pool_destroy(struct packet_pool *pool);
 
-/* An empty packet with its headroom, or NULL when the pool is empty. */
-static inline struct packet *packet_alloc(struct packet_pool *pool)
+/* What a packet begins with, but for its key and its buffer. */
+static inline void packet_begin(struct packet *p)
 {
-    struct packet *p = pool->free;
-    if (!p)
-        return NULL;
-    pool->free = p->next;
-    pool->n_free--;
     p->data = p->buffer + PACKET_HEADROOM;
     p->len = 0;
     p->refs = 1;
@@ -110,9 +106,42 @@ static inline struct packet *packet_alloc(struct packet_pool *pool)
     p->next = NULL;
     p->tun_id = 0;
     memset(p->tun_dst, 0, sizeof p->tun_dst);
-    memset(&p->key, 0, offsetof(struct key, eth_dst));   /* the pipeline's fields; the frame's are parse()'s */
+}
+
+/* The fields of the key that are the pipeline's; the frame's are parse()'s. */
+static inline void packet_begin_key(struct packet *p)
+{
+    memset(&p->key, 0, offsetof(struct key, eth_dst));
     p->key.key.in_phy_port = 0;
+    p->bare = false;
+}
+
+/* An empty packet with its headroom, or NULL when the pool is empty. */
+static inline struct packet *packet_alloc(struct packet_pool *pool)
+{
+    struct packet *p = pool->free;
+    if (!p)
+        return NULL;
+    pool->free = p->next;
+    pool->n_free--;
+    packet_begin(p);
+    packet_begin_key(p);
     return p;
+}
+
+/* `n` bare packets; the pool has them. */
+static inline void packet_alloc_bare(struct packet_pool *pool, struct packet **out, unsigned n)
+{
+    struct packet *p = pool->free;
+    for (unsigned i = 0; i < n; i++) {
+        struct packet *next = p->next;
+        packet_begin(p);
+        p->bare = true;
+        out[i] = p;
+        p = next;
+    }
+    pool->free = p;
+    pool->n_free -= n;
 }
 
 static inline void packet_unref(struct packet *p)

@@ -83,13 +83,21 @@ static uint32_t masked(const struct mask_table *t, const union key_words *k, uin
 /* A slot that was taken: probing goes on past it. */
 static struct megaflow tombstone;
 
+static bool equal(const uint64_t *a, const uint64_t *b, unsigned n)
+{
+    uint64_t differ = 0;
+    for (unsigned i = 0; i < n; i++)
+        differ |= a[i] ^ b[i];
+    return !differ;
+}
+
 static struct megaflow *find(const struct mask_table *t, const uint64_t *value, uint32_t hash)
 {
     for (uint32_t i = hash & (t->size - 1);; i = (i + 1) & (t->size - 1)) {
         struct megaflow *m = t->slots[i];
         if (!m)
             return NULL;
-        if (m != &tombstone && m->hash == hash && !memcmp(m->value, value, t->n_words * 8))
+        if (m != &tombstone && m->hash == hash && equal(m->value, value, t->n_words))
             return m;
     }
 }

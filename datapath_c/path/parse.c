@@ -1,5 +1,7 @@
 #include "path/parse.h"
 #include "base/bytes.h"
+#include "flow/bridge.h"
+#include "port/port.h"
 
 #define ETH_P_VLAN 0x8100
 #define ETH_P_QINQ 0x88a8
@@ -289,8 +291,18 @@ _Static_assert(HEADER_START == 7 * 8 && HEADER_END == 21 * 8 && offsetof(struct 
                offsetof(struct key, ip_src) == 11 * 8 && offsetof(struct key, ip_dst) == 13 * 8 &&
                offsetof(struct key, tcp_flags) == 15 * 8 + 4, "parse_plain knows the words");
 
+static void fill_in(struct packet *p)
+{
+    const struct port *in = p->rx_port;
+    packet_begin_key(p);
+    p->key.key.in_port = p->key.key.in_phy_port = htobe32(in->port_no);
+    p->key.key.bridge = in->bridge->conf.id;
+}
+
 void parse(struct packet *p)
 {
+    if (p->bare)
+        fill_in(p);
     if (parse_plain(p))
         return;
     if (p->lender && !head_suffices(p))

@@ -13,8 +13,10 @@ unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct 
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = batch[i];
         p->rx_port = port;
-        p->key.key.in_port = p->key.key.in_phy_port = htobe32(port->port_no);
-        p->key.key.bridge = port->bridge->conf.id;
+        if (!p->bare) {
+            p->key.key.in_port = p->key.key.in_phy_port = htobe32(port->port_no);
+            p->key.key.bridge = port->bridge->conf.id;
+        }
         bytes += p->len;
     }
     io->counters->rx_packets += n;

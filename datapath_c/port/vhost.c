@@ -157,6 +157,8 @@ static struct vhost_ring *tx_ring(struct vhost *d, unsigned worker)
 
 static bool takes_whole(const struct vhost_ring *v, const struct packet *p)
 {
+    if (!(p->vnet.flags | p->vnet.gso_type))
+        return true;
     if (p->vnet.flags & VNET_NEEDS_CSUM && !v->offload_csum)
         return false;
     switch (p->vnet.gso_type & ~VNET_GSO_ECN) {
@@ -188,14 +190,14 @@ static void send_batch(struct vhost_ring *v, struct port_io *io, struct packet *
 {
     unsigned sent = v && usable(v) ? split_tx(v, io, packets, n) : 0;
     uint64_t bytes = 0;
-    for (unsigned i = 0; i < sent; i++)
-        bytes += packets[i]->len;
+    for (unsigned i = 0; i < n; i++) {
+        bytes += i < sent ? packets[i]->len : 0;
+        packet_unref(packets[i]);
+    }
     io->counters->tx_packets += sent;
     io->counters->tx_bytes += bytes;
     io->counters->tx_drops += n - sent;
     io->drops[v ? DROP_TX_FULL : DROP_NO_GUEST] += n - sent;
-    for (unsigned i = 0; i < n; i++)
-        packet_unref(packets[i]);
 }
 
 static void vhost_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)

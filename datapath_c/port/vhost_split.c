@@ -253,18 +253,18 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
         __builtin_prefetch(p->at + (p->len < 128 ? p->len - 1 : 127));
     }
     uint16_t i = 0;
+    struct packet *fresh[VHOST_BURST];
+    packet_alloc_bare(io->pool, fresh, n);
     for (; i < n; i++) {
-        struct packet *p = packet_alloc(io->pool);
+        struct packet *p = fresh[i];
         bool good;
         if (i < simple) {
             good = take_single(v, p, heads[i], &first[i]);
         } else {
             struct piece pieces[VHOST_MAX_CHAIN];
             unsigned k = gather(v, heads[i], false, pieces, VHOST_MAX_CHAIN);
-            if (!k) {
-                packet_unref(p);
+            if (!k)
                 break;
-            }
             good = take_frame(v, p, pieces, k);
         }
         if (!p->lender)
@@ -276,6 +276,8 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
             packet_unref(p);
         }
     }
+    for (unsigned k = i; k < n; k++)
+        packet_unref(fresh[k]);
     v->avail = (uint16_t)(v->avail + i);
     if (v->returned)
         publish(v, (uint16_t)(v->used + v->returned));
