@@ -1,4 +1,5 @@
 """The one tree of errors. OpenFlow and gRPC map it at their edge, in one table each."""
+from __future__ import annotations
 
 
 class VswitchError(Exception):
@@ -8,6 +9,12 @@ class VswitchError(Exception):
         super().__init__(f"{field}: {reason}" if field else reason)
         self.reason = reason
         self.field = field
+
+    def within(self, path: str) -> VswitchError:
+        """The same error, told of a part of something larger."""
+        self.field = f"{path}.{self.field}" if self.field else path
+        self.args = (f"{self.field}: {self.reason}",)
+        return self
 
 
 class InvalidError(VswitchError):

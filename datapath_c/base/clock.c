@@ -1,9 +1,11 @@
 #include "base/clock.h"
 #include <time.h>
+#include "base/step.h"
 
 uint64_t clock_hz = 1000000000;
 bool clock_virtual;
 uint64_t clock_virtual_now;
+uint64_t clock_counted;
 
 static uint64_t monotonic_ns(void)
 {
@@ -15,6 +17,8 @@ static uint64_t monotonic_ns(void)
 void clock_init(bool virtual)
 {
     clock_virtual = virtual;
+    clock_counted = 0;
+    steps = (struct steps){.left = STEP_CHECK};
     if (virtual) {
         clock_hz = 1000000000;
         clock_virtual_now = 3600 * clock_hz;
@@ -30,4 +34,9 @@ void clock_init(bool virtual)
 void clock_warp(uint64_t cycles)
 {
     clock_virtual_now += cycles;
+}
+
+uint64_t clock_read_virtual(void)
+{
+    return clock_virtual_now + (clock_counted ? (uint64_t)(STEP_CHECK - steps.left) * clock_counted : 0);
 }

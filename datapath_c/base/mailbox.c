@@ -30,10 +30,10 @@ void mailbox_post(struct mailbox *m, struct letter *l)
     }
 }
 
-bool mailbox_drain(struct mailbox *m, void *consumer)
+struct letter *mailbox_take(struct mailbox *m)
 {
     if (mailbox_empty(m))
-        return false;
+        return NULL;
     uint64_t count;
     ssize_t unused = read(m->event_fd, &count, sizeof count);
     (void)unused;
@@ -46,10 +46,17 @@ bool mailbox_drain(struct mailbox *m, void *consumer)
         in_order = l;
         l = next;
     }
-    while (in_order) {
-        struct letter *next = in_order->next;
-        in_order->fn(in_order, consumer);
-        in_order = next;
+    return in_order;
+}
+
+bool mailbox_drain(struct mailbox *m, void *consumer)
+{
+    struct letter *l = mailbox_take(m);
+    bool any = l != NULL;
+    while (l) {
+        struct letter *next = l->next;
+        l->fn(l, consumer);
+        l = next;
     }
-    return true;
+    return any;
 }

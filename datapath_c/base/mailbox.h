@@ -24,6 +24,9 @@ void mailbox_post(struct mailbox *m, struct letter *l);
 /* Carries out everything posted so far; returns whether there was anything. */
 bool mailbox_drain(struct mailbox *m, void *consumer);
 
+/* Takes everything posted so far, in the order of the pushes; NULL when there is nothing. */
+struct letter *mailbox_take(struct mailbox *m);
+
 static inline bool mailbox_empty(struct mailbox *m)
 {
     return !atomic_load_explicit(&m->head, memory_order_relaxed);

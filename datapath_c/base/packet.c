@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include "base/step.h"
 
 /* Not a power of two, so that the headers of packets in a batch don't fall into the same cache sets. */
 #define BUFFER_STRIDE (PACKET_HEADROOM + PACKET_MAX + 4096 + 192)
@@ -15,6 +16,8 @@ int packet_pool_init(struct packet_pool *pool, uint32_t n)
         return -ENOMEM;
     pool->n = pool->n_free = n;
     pool->free = NULL;
+    pool->store = pool;
+    pool->held = 0;
     for (uint32_t i = n; i-- > 0;) {
         struct packet *p = &pool->packets[i];
         memset(p, 0, sizeof *p);
@@ -57,12 +60,30 @@ void packet_read(const struct packet *p, uint32_t at, uint8_t *to, uint32_t len)
     }
 }
 
+/* packet_read in steps. In each of them somebody else may fetch the frame. */
+static void read_in_steps(const struct packet *p, uint32_t at, uint8_t *to, uint32_t len)
+{
+    while (len) {
+        uint32_t take = len < STEP_COPY ? len : STEP_COPY;
+        packet_read(p, at, to, take);
+        at += take;
+        to += take;
+        if ((len -= take))
+            step(STEP_COPY_UNITS);
+    }
+}
+
 void packet_fetch(struct packet *p)
 {
-    packet_read(p, p->head, p->data + p->head, p->len - p->head);
+    for (uint32_t at = p->head; p->lender && at < p->len; at += STEP_COPY) {
+        packet_read(p, at, p->data + at, p->len - at < STEP_COPY ? p->len - at : STEP_COPY);
+        if (p->len - at > STEP_COPY)
+            step(STEP_COPY_UNITS);
+    }
     struct lender *l = p->lender;
     p->lender = NULL;
-    l->take_back(l, p);
+    if (l)
+        l->take_back(l, p);
 }
 
 void packet_copy_meta(struct packet *to, const struct packet *from)
@@ -89,7 +110,7 @@ struct packet *packet_copy(const struct packet *p)
     c->data = c->buffer + packet_headroom(p);
     c->len = p->len;
     packet_copy_meta(c, p);
-    packet_read(p, 0, c->data, p->len);
+    read_in_steps(p, 0, c->data, p->len);
     return c;
 }
 

@@ -81,16 +81,45 @@ struct lender {
     void (*take_back)(struct lender *l, struct packet *p);
 };
 
+/* A pool has packets of its own, or draws on another one's (`store`) within bounds: it may hold half as many packets as are
+ * free, and POOL_MIN in any case while there are any. So one who holds all that it may leaves two thirds to others, two leave
+ * half, and so on (dynamic thresholds: Choudhury, Hahne, IEEE/ACM ToN '98). */
 struct packet_pool {
-    struct packet *free;
+    struct packet_pool *store; /* whose packets these are: itself, or another pool */
+    uint32_t held;             /* packets in use that were taken from this pool */
+    struct packet *free;       /* here and below: of a store */
     struct packet *packets;
     uint8_t *memory;
     uint32_t n, n_free;
 };
 
+#define POOL_MIN 64
+
 /* 0 or -ENOMEM. */
 int packet_pool_init(struct packet_pool *pool, uint32_t n);
 void packet_pool_destroy(struct packet_pool *pool);
+
+static inline void packet_pool_share(struct packet_pool *pool, struct packet_pool *store)
+{
+    *pool = (struct packet_pool){.store = store};
+}
+
+/* Whether the pool may have one more of its store's packets. */
+static inline bool packet_pool_allows(const struct packet_pool *pool)
+{
+    return pool->held < POOL_MIN || pool->held < pool->store->n_free / 2 || pool->store == pool;
+}
+
+/* The packet counts as that pool's from now on; false when it may not have more. Both pools have the same store. */
+static inline bool packet_hand_over(struct packet *p, struct packet_pool *to)
+{
+    if (!packet_pool_allows(to))
+        return false;
+    p->pool->held--;
+    to->held++;
+    p->pool = to;
+    return true;
+}
 
 /* What a packet begins with, but for its key and its buffer. */
 static inline void packet_begin(struct packet *p)
@@ -119,29 +148,45 @@ static inline void packet_begin_key(struct packet *p)
 /* An empty packet with its headroom, or NULL when the pool is empty. */
 static inline struct packet *packet_alloc(struct packet_pool *pool)
 {
-    struct packet *p = pool->free;
-    if (!p)
+    struct packet_pool *store = pool->store;
+    struct packet *p = store->free;
+    if (!p || !packet_pool_allows(pool))
         return NULL;
-    pool->free = p->next;
-    pool->n_free--;
+    store->free = p->next;
+    store->n_free--;
+    pool->held++;
+    p->pool = pool;
     packet_begin(p);
     packet_begin_key(p);
     return p;
 }
 
-/* `n` bare packets; the pool has them. */
+/* So many packets the pool may have more, at least. */
+static inline uint32_t packet_pool_room(const struct packet_pool *pool)
+{
+    uint32_t n_free = pool->store->n_free, few = pool->held < POOL_MIN ? POOL_MIN - pool->held : 0;
+    /* Each one taken leaves half a one less to take. */
+    uint32_t many = n_free / 2 > pool->held ? (n_free / 2 - pool->held) * 2 / 3 : 0;
+    uint32_t room = pool->store == pool ? n_free : few > many ? few : many;
+    return room < n_free ? room : n_free;
+}
+
+/* `n` bare packets, for which there is room. */
 static inline void packet_alloc_bare(struct packet_pool *pool, struct packet **out, unsigned n)
 {
-    struct packet *p = pool->free;
+    struct packet_pool *store = pool->store;
+    struct packet *p = store->free;
     for (unsigned i = 0; i < n; i++) {
         struct packet *next = p->next;
         packet_begin(p);
         p->bare = true;
+        p->pool = pool;
         out[i] = p;
         p = next;
     }
-    pool->free = p;
-    pool->n_free -= n;
+    store->free = p;
+    store->n_free -= n;
+    pool->held += n;
 }
 
 static inline void packet_unref(struct packet *p)
@@ -150,9 +195,11 @@ static inline void packet_unref(struct packet *p)
     if (--p->refs == 0) {
         if (p->lender)
             p->lender->take_back(p->lender, p);
-        p->next = p->pool->free;
-        p->pool->free = p;
-        p->pool->n_free++;
+        struct packet_pool *store = p->pool->store;
+        p->pool->held--;
+        p->next = store->free;
+        store->free = p;
+        store->n_free++;
     }
 }
 

@@ -27,6 +27,7 @@
 #define DP_MAX_BRIDGES 16384
 #define DP_MAX_PORTS 16384
 #define DP_MAX_REMOTES 1024
+#define DP_MAX_QUEUES 256
 
 enum dp_type {
     DP_ERROR = 0,
@@ -67,13 +68,17 @@ enum dp_type {
     DP_METER_STATS = 35,   /* likewise -> OF 1.3 meter_stats[] */
     DP_TABLE_MOD = 38,     /* object = bridge; dp_table: how one table, or with table_id 0xff every, is configured */
     DP_TABLE_DESC = 39,    /* object = bridge -> dp_table[] of the tables that are configured or in use */
+    DP_QUEUES_SET = 36,    /* object = bridge; dp_queues + dp_queue[n] by rising queue_id: replaces a port's queues and rate */
+    DP_QUEUES_GET = 37,    /* object = bridge; dp_port_ref (OFPP_ANY = all) -> over replies, a port each: dp_queues + dp_queue[n] */
     DP_BUNDLE_OPEN = 40,   /* object = bridge: changes of its rules from here on are made for later */
     DP_BUNDLE_ADD = 41,    /* object = bridge; as DP_FLOW_MOD. The first error of a bundle is its end: what follows is ignored */
     DP_BUNDLE_COMMIT = 42, /* object = bridge: everything comes into force at one moment. ECANCELED where something was refused:
                             * then nothing has changed */
     DP_BUNDLE_DISCARD = 43,/* object = bridge: nothing has changed */
     DP_FLOW_WATCH = 44,    /* object = bridge; dp_flow_watch: whether DP_EV_FLOW_UPDATE is sent */
-    DP_PORT_DETAIL = 45,   /* object = bridge; dp_port_ref -> text: what its driver knows of itself, lines of a name, a space, a text */
+    DP_SCHEDULER_SET = 45, /* dp_scheduler: from now on */
+    DP_SCHEDULER_GET = 46, /* -> dp_scheduler */
+    DP_PORT_DETAIL = 47,   /* object = bridge; dp_port_ref -> text: what its driver knows of itself, lines of a name, a space, a text */
     DP_EV_PACKET_IN = 64,  /* object = bridge; dp_packet_in, user's data, OF packet_in body (buffer_id, total_len, ..., data) */
     DP_EV_FLOW_REMOVED = 65, /* object = bridge; dp_flow_removed + OF flow_removed body; for every rule that times out,
                               * and for deletions of rules that asked for it */
@@ -84,6 +89,8 @@ enum dp_type {
 };
 
 enum dp_table_config {     /* OpenFlow 1.4.1, 7.2.2: ofp_table_config */
+    DP_TABLE_MISS_CONTINUE = 1,    /* a miss goes to the next table; OFPTC_TABLE_MISS_* of OpenFlow 1.1 and 1.2 */
+    DP_TABLE_MISS_DROP = 2,
     DP_TABLE_EVICTION = 4,
     DP_TABLE_VACANCY = 8
 };
@@ -118,9 +125,16 @@ enum dp_port_kind {
     DP_PORT_VHOST_USER = 6
 };
 
+enum dp_policy {           /* who runs next on a worker */
+    DP_POLICY_WFQ = 0,     /* by virtual time and weight */
+    DP_POLICY_ROUND_ROBIN = 1,
+    DP_POLICY_NONE = 2     /* no protection: first come, first served, without slices and limits */
+};
+
 enum dp_miss {
     DP_MISS_DROP = 0,      /* OpenFlow 1.3: no table-miss entry, the packet is dropped (fail mode secure) */
-    DP_MISS_NORMAL = 1     /* table 0's miss forwards like a learning switch (fail mode standalone, no controller there) */
+    DP_MISS_NORMAL = 1,    /* table 0's miss forwards like a learning switch (fail mode standalone, no controller there) */
+    DP_MISS_CONTROLLER = 2 /* any table's miss goes to the controller (OpenFlow 1.0 to 1.2), with cookie 2^64-1 */
 };
 
 enum dp_port_reason {
@@ -154,17 +168,22 @@ struct dp_hello_reply {
     uint32_t version;
     uint32_t pid;
     uint32_t n_workers;
-    uint32_t reserved;
+    uint32_t policy;       /* enum dp_policy */
     uint64_t tsc_hz;       /* cycles per second, for the counters */
     uint64_t incarnation;  /* differs from one start of the datapath to the next */
     uint64_t shm_size;     /* bytes behind the memfd */
 };
 
+struct dp_scheduler {
+    uint32_t policy;       /* enum dp_policy */
+    uint32_t slice_ns;     /* of a turn, 500..1000000; 0 = 1,400 */
+};
+
 struct dp_tenant {
     uint32_t id;           /* 1..DP_MAX_TENANTS-1, chosen by the control plane */
     uint32_t weight;       /* 1..10000; shares of CPU time are in proportion */
-    uint32_t cpu_min_ppm;  /* parts per million of one worker's time, 0 = none */
-    uint32_t cpu_max_ppm;  /* likewise; 0 = no limit */
+    uint32_t cpu_min_ppm;  /* parts per million of one worker's time, 0 = none. All tenants' together at most what the workers have */
+    uint32_t cpu_max_ppm;  /* likewise, over all workers; 0 = no limit; not below cpu_min_ppm */
     uint32_t max_rules;    /* over all its bridges; 0 = 1,000,000 */
     uint32_t max_megaflows;/* per worker; 0 = 65,536 */
     uint64_t max_memory;   /* bytes of rules; 0 = no limit but max_rules */
@@ -181,7 +200,7 @@ struct dp_bridge {
     uint32_t n_rules;      /* in lists: rules held */
     uint16_t miss_send_len;/* bytes of a packet in packet-ins of invalid TTLs; OFP 1.3 default 128 */
     uint16_t config_flags; /* ofp_config_flags (fragment handling) */
-    uint32_t reserved;
+    uint32_t egress_table; /* first egress table (OpenFlow 1.5.1, 5.1), 1..253; 0 = none */
     char name[DP_NAME_MAX];
 };
 
@@ -235,6 +254,24 @@ struct dp_vtep {
 struct dp_remotes {
     uint32_t port_no;
     uint32_t n;            /* struct dp_addr[n] follows, n <= DP_MAX_REMOTES */
+};
+
+struct dp_queues {
+    uint32_t port_no;
+    uint32_t n;            /* struct dp_queue[n] follows, n <= DP_MAX_QUEUES */
+    uint32_t max_kbps;     /* what may leave through the port in all, 10^3 bit/s; 0 = no limit */
+    uint32_t reserved;
+};
+
+struct dp_queue {
+    uint32_t queue_id;     /* 0..0xfffffffe; packets that name no queue, or none that there is, are queue 0's */
+    uint32_t min_kbps;     /* what it may send whatever the port's other queues do; 0 = nothing */
+    uint32_t max_kbps;     /* 0 = the port's */
+    uint32_t reserved;
+    uint64_t tx_bytes;     /* from here on in DP_QUEUES_GET */
+    uint64_t tx_packets;
+    uint64_t tx_errors;    /* packets dropped for a rate */
+    uint64_t age_nsec;
 };
 
 struct dp_batch {
@@ -335,6 +372,7 @@ enum dp_system {           /* what a worker's cycles that are no tenant's were s
 };
 
 #define DP_N_DROPS 32
+#define DP_N_BLOCKERS 4
 #define DP_N_HIST 40
 
 struct dp_shm_header {
@@ -358,13 +396,25 @@ struct dp_shm_worker {
     uint64_t sleeps;
     uint64_t stalls;       /* gaps that no work explains: the machine took the core away */
     uint64_t stall_cycles;
-    uint64_t longest;      /* cycles, longest stretch between two scheduling decisions */
+    uint64_t longest;      /* cycles, longest stretch between two scheduling decisions, without stalls where they could be told */
+    uint64_t longest_raw;  /* the same with stalls */
+    uint64_t longest_tenant;   /* whose turn it was, 0 = the system's own work */
+    uint64_t longest_stage;    /* enum dp_stage in which it ended */
+    uint64_t longest_port;     /* slot of the port that the batch came from plus 1, 0 = none */
     uint64_t stretch[DP_N_HIST];   /* histogram of such stretches: bucket i counts [2^i, 2^(i+1)) cycles */
+};
+
+struct dp_blocker {
+    uint64_t cycles;       /* waited while this tenant had the core; an estimate from samples */
+    uint64_t tenant;       /* 0 = none yet */
 };
 
 struct dp_shm_account {
     uint64_t cycles[DP_N_STAGES];
-    uint64_t turns;
+    uint64_t turns;        /* begun */
+    uint64_t yields;       /* turns that were suspended in the middle of something, because the slice was over */
+    uint64_t waited;       /* cycles for which it had work and others had the core */
+    uint64_t throttled;    /* cycles for which it had work and cpu_max didn't let it run */
     uint64_t rx_packets;
     uint64_t rx_bytes;
     uint64_t tx_packets;
@@ -374,6 +424,7 @@ struct dp_shm_account {
     uint64_t slow;         /* packets that went through the tables */
     uint64_t packet_ins;
     uint64_t drops[DP_N_DROPS];    /* by enum drop; dp_drop_name() */
+    struct dp_blocker blockers[DP_N_BLOCKERS];     /* whom it waited for most */
 };
 
 struct dp_shm_port {
@@ -399,6 +450,7 @@ const char *dp_drop_name(uint32_t reason);
 const char *dp_drop_text(uint32_t reason);
 const char *dp_stage_name(uint32_t stage);
 const char *dp_system_name(uint32_t system);
+const char *dp_policy_name(uint32_t policy);
 
 /* A match field, as OXM knows it (OpenFlow 1.3, 7.2.3.7). */
 struct dp_field {

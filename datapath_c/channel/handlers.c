@@ -15,6 +15,8 @@ const struct handler_entry handlers[] = {
     [DP_VTEP_SET] = {handle_vtep_set, sizeof(struct dp_vtep)},
     [DP_VTEP_GET] = {handle_vtep_get, 0},
     [DP_REMOTES_SET] = {handle_remotes_set, sizeof(struct dp_remotes)},
+    [DP_QUEUES_SET] = {handle_queues_set, sizeof(struct dp_queues)},
+    [DP_QUEUES_GET] = {handle_queues_get, sizeof(struct dp_port_ref)},
     [DP_REMOTES_GET] = {handle_remotes_get, sizeof(struct dp_port_ref)},
     [DP_FLOW_MOD] = {handle_flow_mod, sizeof(struct dp_batch)},
     [DP_BUNDLE_OPEN] = {handle_bundle_open, 0},
@@ -44,6 +46,8 @@ const struct handler_entry handlers[] = {
     [DP_COLLECT] = {handle_collect, sizeof(struct dp_port_ref)},
     [DP_CACHE_STATS] = {handle_cache_stats, 0},
     [DP_SHUTDOWN] = {handle_shutdown, 0},
+    [DP_SCHEDULER_SET] = {handle_scheduler_set, sizeof(struct dp_scheduler)},
+    [DP_SCHEDULER_GET] = {handle_scheduler_get, 0},
 };
 
 const unsigned n_handlers = sizeof handlers / sizeof handlers[0];

@@ -21,6 +21,8 @@ HANDLER(vtep_set);
 HANDLER(vtep_get);
 HANDLER(remotes_set);
 HANDLER(remotes_get);
+HANDLER(queues_set);
+HANDLER(queues_get);
 HANDLER(flow_mod);
 HANDLER(bundle_open);
 HANDLER(bundle_add);
@@ -48,5 +50,7 @@ HANDLER(inject);
 HANDLER(collect);
 HANDLER(cache_stats);
 HANDLER(shutdown);
+HANDLER(scheduler_set);
+HANDLER(scheduler_get);
 
 #endif

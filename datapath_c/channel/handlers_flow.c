@@ -315,12 +315,13 @@ static void passed(void *arg)
 
 int handle_barrier(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
 {
-    if (m->object && !datapath_bridge(client_datapath(c), m->object, f))
+    struct bridge *b = m->object ? datapath_bridge(client_datapath(c), m->object, f) : NULL;
+    if (m->object && !b)
         return -ENOENT;
     struct waiting *w = malloc(sizeof *w);
     if (!w)
         return fault_set(f, ENOMEM, "", "out of memory");
     *w = (struct waiting){client_server(c), client_id(c), *m};
-    datapath_barrier(client_datapath(c), passed, w);
+    datapath_barrier(client_datapath(c), b ? b->tenant->conf.id : 0, passed, w);
     return 0;
 }

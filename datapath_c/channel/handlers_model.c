@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "channel/handlers.h"
 #include "port/port.h"
+#include "port/qos.h"
 #include "tunnel/vtep.h"
 #include "tunnel/vxlan.h"
 
@@ -30,8 +31,25 @@ int handle_hello(struct client *c, const struct dp_msg *m, const uint8_t *body, 
         return fault_set(f, EPROTO, "version", "version %u, not %u", h.version, DP_CONTRACT_VERSION);
     client_set_role(c, h.role);
     struct dp_hello_reply r = {.version = DP_CONTRACT_VERSION, .pid = (uint32_t)getpid(), .n_workers = dp->n_workers,
-                               .tsc_hz = clock_hz, .incarnation = dp->incarnation, .shm_size = dp->shm_size};
+                               .policy = dp->policy, .tsc_hz = clock_hz, .incarnation = dp->incarnation, .shm_size = dp->shm_size};
     reply_fd(c, m, &r, sizeof r, dp->shm_fd);
+    return 0;
+}
+
+int handle_scheduler_set(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_scheduler s;
+    memcpy(&s, body, sizeof s);
+    int e = datapath_set_scheduler(client_datapath(c), &s, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_scheduler_get(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    const struct datapath *dp = client_datapath(c);
+    reply(c, m, &(struct dp_scheduler){.policy = dp->policy, .slice_ns = dp->slice_ns}, sizeof(struct dp_scheduler));
     return 0;
 }
 
@@ -209,5 +227,44 @@ int handle_remotes_get(struct client *c, const struct dp_msg *m, const uint8_t *
     } out = {.head.port_no = r.port_no};
     out.head.n = vxlan_remotes(p, out.at);
     reply(c, m, &out, sizeof out.head + out.head.n * sizeof out.at[0]);
+    return 0;
+}
+
+int handle_queues_set(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_queues head;
+    struct dp_queue queues[DP_MAX_QUEUES];
+    memcpy(&head, body, sizeof head);
+    if (head.n > DP_MAX_QUEUES || m->len != sizeof head + head.n * sizeof queues[0])
+        return fault_set(f, EINVAL, "queues", "%u of them in %u bytes", head.n, m->len);
+    memcpy(queues, body + sizeof head, head.n * sizeof queues[0]);
+    struct port *p = datapath_port(client_datapath(c), m->object, head.port_no, f);
+    if (!p)
+        return -ENOENT;
+    int e = qos_set(p, &head, queues, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_queues_get(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_port_ref r;
+    struct {
+        struct dp_queues head;
+        struct dp_queue at[DP_MAX_QUEUES];
+    } out;
+    memcpy(&r, body, sizeof r);
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    if (!b || (r.port_no != OFPP_ANY && !datapath_port(client_datapath(c), m->object, r.port_no, f)))
+        return -ENOENT;
+    struct port_map *ports = atomic_load(&b->ports);
+    for (uint32_t i = 0; ports && i < ports->n; i++) {
+        if (r.port_no != OFPP_ANY && r.port_no != ports->at[i]->port_no)
+            continue;
+        qos_describe(ports->at[i], clock_now(), &out.head, out.at);
+        reply_more(c, m, &out, sizeof out.head + out.head.n * sizeof out.at[0]);
+    }
+    reply(c, m, NULL, 0);
     return 0;
 }

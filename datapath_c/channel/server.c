@@ -302,12 +302,22 @@ static bool work_on_jobs(struct server *s)
 
 /* ---- receiving ---- */
 
+/* Requests after which only turns of the bridge's tenant may have in hand what was unlinked. */
+static bool changes_rules(uint16_t type)
+{
+    return type == DP_FLOW_MOD || type == DP_GROUP_MOD || type == DP_METER_MOD || type == DP_TABLE_MOD ||
+           (type >= DP_BUNDLE_OPEN && type <= DP_BUNDLE_DISCARD);
+}
+
 static int carry_out(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
 {
     struct datapath *dp = c->server->dp;
     dp->request_xid = m->xid;
     dp->request_item = 0;
+    const struct bridge *b = changes_rules(m->type) && m->object < DP_MAX_BRIDGES ? dp->bridges[m->object] : NULL;
+    defer_owner(b ? b->tenant->conf.id : 0);
     int e = handlers[m->type].fn(c, m, body, f);
+    defer_owner(0);
     dp->request_xid = 0;
     return e;
 }

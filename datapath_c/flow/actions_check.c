@@ -137,6 +137,9 @@ static int check_tags(const struct actions_context *c, uint16_t type, uint16_t e
 static int check_action(const struct actions_context *c, const uint8_t *a, size_t len, fault *f)
 {
     uint16_t type = get16(a);
+    /* OpenFlow 1.5.1, 5.12: the egress action set keeps the port it is for. */
+    if (c->action_set && (type == OFPAT_OUTPUT || type == OFPAT_GROUP) && c->bridge && bridge_egress(c->bridge, c->table_id))
+        return BAD_ACTION(BAD_TYPE, "write-actions of egress table %u may not choose where the packet goes", c->table_id);
     switch (type) {
     case OFPAT_OUTPUT:
         if (len != 16)

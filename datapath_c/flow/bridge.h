@@ -9,6 +9,7 @@
 #include "flow/id_map.h"
 #include "flow/mac_table.h"
 #include "flow/openflow.h"
+#include "sched/limit.h"
 
 struct port;
 struct table;
@@ -20,6 +21,8 @@ struct datapath;
 struct tenant {
     struct dp_tenant conf;
     _Atomic uint64_t generation;
+    struct limit limit;        /* cpu.max */
+    uint16_t queues[DP_MAX_WORKERS];   /* that it has on each worker */
     uint32_t n_bridges;
     uint32_t n_rules;
     uint64_t rule_bytes;
@@ -65,6 +68,12 @@ struct bridge {
     struct buffered buffers[BRIDGE_BUFFERS];
     uint32_t next_buffer;
 };
+
+/* Whether packets that go to a port walk this table (OpenFlow 1.5.1, 5.1). */
+static inline bool bridge_egress(const struct bridge *b, int table_id)
+{
+    return b->conf.egress_table && table_id >= (int)b->conf.egress_table;
+}
 
 static inline void tenant_changed(struct tenant *t)
 {

@@ -2,8 +2,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include "base/hash.h"
+#include "base/step.h"
 
 #define SLAB_FLOWS 64
+#define ROOM_CHOICE 8          /* flows of which one makes room */
 
 struct slab {
     struct megaflow flows[SLAB_FLOWS];
@@ -18,6 +20,7 @@ struct cache *cache_new(uint32_t max_flows)
     if (!c)
         return NULL;
     c->max_flows = max_flows;
+    c->max_bytes = (uint64_t)max_flows * CACHE_FLOW_BYTES;
     c->emc_mask = EMC_FIRST - 1;
     c->emc = mmap(NULL, CACHE_EMC_MAX * sizeof *c->emc, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (c->emc == MAP_FAILED) {
@@ -99,18 +102,21 @@ static struct megaflow *find(const struct mask_table *t, const uint64_t *value, 
             return NULL;
         if (m != &tombstone && m->hash == hash && equal(m->value, value, t->n_words))
             return m;
+        step(1);
     }
 }
 
 /* Masks that hit more come first. */
 static void rank(struct cache *c)
 {
-    for (uint32_t i = 1; i < c->n_tables; i++)
+    for (uint32_t i = 1; i < c->n_tables; i++) {
+        step(2);
         for (uint32_t j = i; j > 0 && c->tables[j]->hits > c->tables[j - 1]->hits; j--) {
             struct mask_table *t = c->tables[j];
             c->tables[j] = c->tables[j - 1];
             c->tables[j - 1] = t;
         }
+    }
     for (uint32_t i = 0; i < c->n_tables; i++)
         c->tables[i]->hits /= 2;
     c->since_ranked = 0;
@@ -123,6 +129,8 @@ struct megaflow *cache_lookup_masks(struct cache *c, const union key_words *k)
     for (uint32_t i = 0; i < c->n_tables; i++) {
         struct mask_table *t = c->tables[i];
         uint64_t value[CACHE_WORDS];
+        if (i % 4 == 3)
+            step(4 * STEP_PROBE);
         uint32_t hash = masked(t, k, value);
         struct megaflow *m = find(t, value, hash);
         if (m) {
@@ -268,10 +276,17 @@ static struct megaflow *alloc_flow(struct cache *c)
     return m;
 }
 
+static void set_program(struct cache *c, struct megaflow *m, struct program *program)
+{
+    c->bytes -= m->program ? m->program->size : 0;
+    c->bytes += program ? program->size : 0;
+    free(m->program);
+    m->program = program;
+}
+
 static void release_flow(struct cache *c, struct megaflow *m)
 {
-    free(m->program);
-    m->program = NULL;
+    set_program(c, m, NULL);
     m->serial = 0;
     m->next_free = c->free;
     c->free = m;
@@ -367,23 +382,65 @@ static bool grow(struct mask_table *t)
     struct megaflow **old = t->slots, **new = calloc(size, sizeof *new);
     if (!new)
         return t->used + 1 < t->size;
+    /* The old slots serve until the new ones are full: between two steps the turn may be given up. */
+    struct mask_table next = {.slots = new, .size = size};
+    for (uint32_t i = 0; i < old_size && !step_ending(); i++) {
+        if (i % 4 == 3)
+            step(2);
+        if (old[i] && old[i] != &tombstone)
+            put(&next, old[i]);
+    }
+    if (step_ending()) {
+        free(new);
+        return t->used + 1 < t->size;
+    }
     t->slots = new;
     t->size = size;
-    t->used = 0;
-    for (uint32_t i = 0; i < old_size; i++)
-        if (old[i] && old[i] != &tombstone)
-            put(t, old[i]);
+    t->used = next.used;
     free(old);
     return true;
+}
+
+/* The next slot that the sweep looks at, or NULL where it holds nothing. */
+static struct megaflow *next_slot(struct cache *c)
+{
+    if (c->sweep_table >= c->n_tables)
+        c->sweep_table = c->sweep_slot = 0;
+    struct mask_table *t = c->tables[c->sweep_table];
+    if (c->sweep_slot >= t->size) {
+        c->sweep_table++;
+        c->sweep_slot = 0;
+        return NULL;
+    }
+    struct megaflow *m = t->slots[c->sweep_slot++];
+    return m == &tombstone ? NULL : m;
+}
+
+/* Removes what was used longest ago among the next few. Returns where it was: no flow any more. */
+static const struct megaflow *make_room(struct cache *c)
+{
+    struct megaflow *oldest = NULL;
+    for (int seen = 0; seen < ROOM_CHOICE;) {
+        step(1);
+        struct megaflow *m = next_slot(c);
+        if (!m)
+            continue;
+        seen++;
+        if (!oldest || m->used < oldest->used)
+            oldest = m;
+        if ((uint32_t)seen >= c->n_flows)
+            break;
+    }
+    cache_remove(c, oldest);
+    return oldest;
 }
 
 void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[CACHE_WORDS],
                   uint64_t generation, struct program *program, const void *counted, struct megaflow *stale, uint64_t now)
 {
-    if (c->n_flows >= c->max_flows) {
-        cache_clear(c);
-        stale = NULL;
-    }
+    while ((c->n_flows >= c->max_flows || c->bytes + program->size > c->max_bytes) && c->n_flows && !step_ending())
+        if (make_room(c) == stale)
+            stale = NULL;
     struct mask_table *t = get_table(c, wc);
     struct megaflow *m = NULL;
     uint64_t value[CACHE_WORDS];
@@ -415,8 +472,7 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
         t->n++;
         c->n_flows++;
     }
-    free(m->program);
-    m->program = program;
+    set_program(c, m, program);
     m->counted = counted;
     m->generation = generation;
     m->used = now;

@@ -18,6 +18,7 @@
 #define CACHE_MAX_MASKS 64
 #define CACHE_FEW_MASKS 2          /* so many are asked sooner than the exact-match level */
 #define CACHE_BURST 32             /* keys of one cache_lookup_all */
+#define CACHE_FLOW_BYTES 512     /* of program for each flow that there may be */
 
 struct mask_table;
 
@@ -57,6 +58,7 @@ struct cache {
     struct mask_table *tables[CACHE_MAX_MASKS + 1];
     uint32_t n_tables;
     uint32_t n_flows, max_flows;
+    uint64_t bytes, max_bytes; /* of programs */
     uint32_t next_serial;
     uint32_t sweep_table, sweep_slot;
     struct megaflow *free;
@@ -86,7 +88,9 @@ struct megaflow *cache_lookup_masks(struct cache *c, const union key_words *k);
 bool cache_by_port(const struct megaflow *m);
 
 /* Caches `program` (taken over, which counts in `counted`) for the packets that agree with `k` in `wc`. `stale` is the out-of-date megaflow that the
- * packet hit, or NULL. Beyond CACHE_MAX_MASKS masks the entry is for exactly this key. */
+ * packet hit, or NULL. Beyond CACHE_MAX_MASKS masks the entry is for exactly this key. Where the cache is full, entries that
+ * weren't used for long make room, a few at a time: nobody waits for the whole to be emptied, and an attacker's flows push out
+ * each other rather than the few that are used all the time. */
 void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[CACHE_WORDS],
                   uint64_t generation, struct program *program, const void *counted, struct megaflow *stale, uint64_t now);
 void cache_remove(struct cache *c, struct megaflow *m);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include "base/defer.h"
 #include "base/hash.h"
+#include "base/step.h"
 
 /* A slot whose rule is gone, so that probing goes on past it. */
 static struct cls_rule tombstone;
@@ -329,8 +330,10 @@ struct cls_rule *classifier_overlap(struct classifier *c, const struct match *m,
 /* The first rule of a chain that the version has. */
 static struct cls_rule *seen(struct cls_rule *r, uint32_t version)
 {
-    while (r && !cls_visible(r, version))
+    while (r && !cls_visible(r, version)) {
+        step(1);
         r = atomic_load_explicit(&r->next, memory_order_acquire);
+    }
     return r;
 }
 
@@ -353,6 +356,7 @@ static struct cls_rule *probe(struct subtable *s, uint32_t version, const union 
             return NULL;
         if (r != &tombstone && r->hash == hash && !memcmp(r->value, value, n * 8u))
             return seen(r, version);
+        step(1);
     }
 }
 
@@ -362,8 +366,9 @@ struct cls_rule *classifier_lookup(struct classifier *c, uint32_t version, const
     struct subtables *t = atomic_load_explicit(&c->subtables, memory_order_acquire);
     struct cls_rule *best = NULL;
     for (uint32_t i = 0; t && i < t->n; i++) {
-        if (best && best->priority >= t->at[i].max_priority)
+        if ((best && best->priority >= t->at[i].max_priority) || step_ending())
             break;
+        step(STEP_PROBE);
         struct cls_rule *r = probe(t->at[i].s, version, k, known, wc);
         if (r && (!best || r->priority > best->priority))
             best = r;
@@ -377,9 +382,11 @@ struct cls_rule *classifier_split(struct classifier *c, uint32_t version, const 
 {
     struct subtables *t = atomic_load_explicit(&c->subtables, memory_order_acquire);
     struct cls_rule *best = NULL;
-    for (uint32_t i = 0; t && i < t->n; i++)
+    for (uint32_t i = 0; t && i < t->n && !step_ending(); i++) {
+        step(STEP_PROBE);
         for (struct cls_rule *r = probe(t->at[i].s, version, k, known, wc); r;
              r = seen(atomic_load_explicit(&r->next, memory_order_acquire), version)) {
+            step(1);
             if (is_soft(r, NULL)) {
                 if (*n < max)
                     soft[(*n)++] = r;
@@ -387,6 +394,7 @@ struct cls_rule *classifier_split(struct classifier *c, uint32_t version, const 
                 best = r;
             }
         }
+    }
     return best;
 }
 

@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/step.h"
 #include "flow/instructions.h"
 #include "flow/subfield.h"
 #include "flow/table.h"
@@ -11,23 +12,34 @@
 #include "port/port.h"
 
 #define MAX_WATCH_DEPTH 8
+#define MAX_WATCHED 1024       /* buckets that are looked at to tell whether one lives: groups may watch each other */
 
 struct group *group_find(const struct bridge *b, uint32_t id)
 {
     return id_map_find(&((struct bridge *)b)->groups, id);
 }
 
-static bool group_live(const struct bridge *b, uint32_t id, unsigned depth)
+static bool live(const struct bridge *b, const struct bucket *k, unsigned depth, unsigned *left);
+
+static bool group_live(const struct bridge *b, uint32_t id, unsigned depth, unsigned *left)
 {
     const struct group *g = depth < MAX_WATCH_DEPTH ? group_find(b, id) : NULL;
-    for (uint32_t i = 0; g && i < g->n_buckets; i++)
-        if (bucket_live(b, &g->buckets[i], depth + 1))
+    for (uint32_t i = 0; g && i < g->n_buckets && *left; i++)
+        if (live(b, &g->buckets[i], depth + 1, left))
             return true;
     return false;
 }
 
 bool bucket_live(const struct bridge *b, const struct bucket *k, unsigned depth)
 {
+    unsigned left = MAX_WATCHED;
+    return live(b, k, depth, &left);
+}
+
+static bool live(const struct bridge *b, const struct bucket *k, unsigned depth, unsigned *left)
+{
+    step(1);
+    --*left;
     bool port = k->watch_port != OFPP_ANY, group = k->watch_group != OFPG_ANY;
     if (!port && !group)
         return true;
@@ -36,7 +48,7 @@ bool bucket_live(const struct bridge *b, const struct bucket *k, unsigned depth)
         if (p && port_live(p))
             return true;
     }
-    return group && group_live(b, k->watch_group, depth);
+    return group && *left && group_live(b, k->watch_group, depth, left);
 }
 
 double bucket_score(uint32_t hash, const struct bucket *k)

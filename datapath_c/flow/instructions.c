@@ -33,6 +33,9 @@ int instructions_check(const struct bridge *b, const uint8_t *data, size_t len, 
                 return BAD_INSTRUCTION(BAD_LEN, "goto-table of %zu bytes", n);
             if (i[4] <= table_id || i[4] >= OFPTT_MAX)
                 return BAD_INSTRUCTION(BAD_TABLE_ID, "goto-table %u from table %u", i[4], table_id);
+            if (b && bridge_egress(b, i[4]) && !bridge_egress(b, table_id))
+                return BAD_INSTRUCTION(BAD_TABLE_ID, "goto-table %u, an egress table, from table %u, which is none", i[4],
+                                       table_id);
             break;
         case OFPIT_WRITE_METADATA:
             if (n != 24)

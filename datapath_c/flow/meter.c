@@ -19,21 +19,6 @@ bool meter_remarks(const struct meter *m)
     return false;
 }
 
-/* The generic cell rate algorithm (ITU-T I.371, annex A), virtual scheduling: units are due one interval apart, and may come
- * early by the tolerance. True: the packet keeps to the rate, and its units are taken. */
-static bool conforms(struct band *b, uint64_t units, uint64_t now)
-{
-    uint64_t cost = (uint64_t)((unsigned __int128)units * b->interval >> 16);
-    uint64_t due = atomic_load_explicit(&b->due, memory_order_relaxed), next;
-    do {
-        uint64_t from = due > now ? due : now;
-        if (from - now > b->tolerance)
-            return false;
-        next = from + cost;
-    } while (!atomic_compare_exchange_weak_explicit(&b->due, &due, next, memory_order_relaxed, memory_order_relaxed));
-    return true;
-}
-
 static void count(const struct meter *m, unsigned worker, unsigned row, uint32_t bytes)
 {
     struct meter_counts *c = &m->counts[worker * (1 + m->n_bands) + row];
@@ -51,7 +36,7 @@ enum meter_verdict meter_packet(struct meter *m, unsigned worker, const struct p
     count(m, worker, 0, p->len);
     for (uint32_t i = 0; i < m->n_bands; i++) {
         struct band *b = &m->bands[i];
-        if (!conforms(b, units, now) && (!applies || b->rate > applies->rate)) {
+        if (!rate_admits(&b->pace, units, now) && (!applies || b->rate > applies->rate)) {
             applies = b;
             row = 1 + i;
         }

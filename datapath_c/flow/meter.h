@@ -4,6 +4,7 @@
 #define VSWITCH_METER_H
 #include "base/fault.h"
 #include "base/packet.h"
+#include "base/rate.h"
 #include "flow/bridge.h"
 
 #define METER_MAX_BANDS 8
@@ -24,9 +25,7 @@ struct band {
     uint16_t type;
     uint8_t prec_level;
     uint32_t rate, burst;
-    uint64_t interval;         /* cycles times 2^16 between units (bits or packets) */
-    uint64_t tolerance;        /* cycles that a burst may run ahead */
-    _Atomic uint64_t due;      /* clock at which the next unit is due: the generic cell rate algorithm's TAT */
+    struct rate pace;          /* of bits or packets */
 };
 
 struct meter {

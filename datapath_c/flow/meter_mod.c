@@ -39,8 +39,7 @@ static int parse_band(const uint8_t *d, size_t len, uint16_t flags, struct band 
     double burst = flags & OFPMF_BURST && b->burst ? (packets ? b->burst : b->burst * 1000.0)
                                                    : per_second * DEFAULT_BURST_MS / 1000;
     double least = packets ? 2 : LEAST_BURST_BITS;
-    b->interval = (uint64_t)((double)clock_hz / per_second * 65536);
-    b->tolerance = (uint64_t)((burst > least ? burst : least) / per_second * (double)clock_hz);
+    rate_init(&b->pace, per_second, burst > least ? burst : least);
     return 0;
 }
 
@@ -145,8 +144,8 @@ int meter_mod(struct bridge *b, const uint8_t *d, size_t len, fault *f)
         to->prec_level = bands[i].prec_level;
         to->rate = bands[i].rate;
         to->burst = bands[i].burst;
-        to->interval = bands[i].interval;
-        to->tolerance = bands[i].tolerance;
+        to->pace.interval = bands[i].pace.interval;
+        to->pace.tolerance = bands[i].pace.tolerance;
     }
     if (id_map_set(&b->meters, id, m)) {
         free(m);

@@ -1,4 +1,4 @@
-/* Limits of tables: eviction (OpenFlow 1.4.1, 6.5) and vacancy events (6.4, 7.4.5). */
+/* Limits of tables: eviction (OpenFlow 1.4.1, 6.5) and vacancy events (6.4, 7.4.5). What a miss does, until 1.2 (A.3.3). */
 #include <errno.h>
 #include "base/clock.h"
 #include "flow/rule_list.h"
@@ -25,11 +25,13 @@ static int configure(struct bridge *b, uint8_t id, const struct dp_table *conf, 
 
 int table_configure(struct bridge *b, const struct dp_table *conf, fault *f)
 {
-    if (conf->config & ~(uint32_t)(DP_TABLE_EVICTION | DP_TABLE_VACANCY))
-        return fault_openflow(f, OFPET_TABLE_MOD_FAILED, OFPTMFC_BAD_CONFIG, "config", "unknown bits in 0x%x", conf->config);
+    uint32_t miss = DP_TABLE_MISS_CONTINUE | DP_TABLE_MISS_DROP;
+    if (conf->config & ~(uint32_t)(DP_TABLE_EVICTION | DP_TABLE_VACANCY | miss) || (conf->config & miss) == miss)
+        return fault_openflow(f, OFPET_TABLE_MOD_FAILED, OFPTMFC_BAD_CONFIG, "config", "0x%x: unknown bits, or a miss that is to continue and to be dropped", conf->config);
     if (conf->vacancy_down > 100 || conf->vacancy_up > 100 || conf->vacancy_down > conf->vacancy_up)
         return fault_openflow(f, OFPET_TABLE_MOD_FAILED, OFPTMFC_BAD_CONFIG, "vacancy", "down %u, up %u: percent, down at most up",
                               conf->vacancy_down, conf->vacancy_up);
+    tenant_changed(b->tenant);
     if (conf->table_id != OFPTT_ALL)
         return conf->table_id < OFPTT_MAX ? configure(b, conf->table_id, conf, f)
                                           : fault_openflow(f, OFPET_TABLE_MOD_FAILED, OFPTMFC_BAD_TABLE, "table_id",

@@ -5,6 +5,7 @@
  * is looked up again. Rules of one priority decide together; a rule of higher priority that isn't conjunctive wins. */
 #include "flow/table.h"
 #include "base/bytes.h"
+#include "base/step.h"
 #include "flow/nicira.h"
 
 #define MAX_SOFT 128           /* conjunctive rules that match one packet */
@@ -26,6 +27,7 @@ static bool note_clauses(const struct rule *r, struct seen *seen, unsigned *n_se
             continue;
         for (size_t at = 8; at + 16 <= get16(i + 2); at += get16(i + at + 2)) {
             const uint8_t *a = i + at;
+            step(1);
             if (get16(a) != OFPAT_EXPERIMENTER || get32(a + 4) != NX_VENDOR || get16(a + 8) != NXAST_CONJUNCTION)
                 continue;
             uint32_t id = get32(a + 12);
@@ -60,12 +62,14 @@ struct cls_rule *table_lookup(struct table *t, uint32_t version, union key_words
     unsigned n = 0;
     struct cls_rule *hard = classifier_split(&t->cls, version, k, known, wc, conjunctive, soft, MAX_SOFT, &n);
     /* By falling priority; insertion sort, for there are few. */
-    for (unsigned i = 1; i < n; i++)
+    for (unsigned i = 1; i < n; i++) {
+        step(STEP_CHECK);
         for (unsigned j = i; j && soft[j]->priority > soft[j - 1]->priority; j--) {
             struct cls_rule *other = soft[j];
             soft[j] = soft[j - 1];
             soft[j - 1] = other;
         }
+    }
     for (unsigned i = 0; i < n && (!hard || soft[i]->priority >= hard->priority);) {
         struct seen seen[MAX_IDS];
         unsigned n_seen = 0;

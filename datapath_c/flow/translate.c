@@ -36,8 +36,10 @@ void translation_init(struct translation *x, struct worker *w, struct wtenant *t
 
 void translate_actions(struct translation *x, const uint8_t *actions, size_t len)
 {
-    for (size_t at = 0; at + 8 <= len && !x->stop && !x->exit && !x->overflow; at += get16(actions + at + 2))
+    for (size_t at = 0; at + 8 <= len && !x->stop && !x->exit && !x->overflow; at += get16(actions + at + 2)) {
+        step(1);
         standard_action(x, actions + at);
+    }
 }
 
 static int set_slot(uint16_t type)
@@ -98,6 +100,7 @@ static void write_actions(struct translation *x, const uint8_t *actions, size_t 
 {
     for (size_t at = 0; at + 8 <= len; at += get16(actions + at + 2)) {
         const uint8_t *a = actions + at;
+        step(1);
         if (get16(a) == OFPAT_SET_FIELD) {
             struct field_header h;
             field_header_parse(a + 4, 8, &h);
@@ -133,7 +136,7 @@ static void run_action_set(struct translation *x)
             for (int i = 0; i < N_ALL_FIELDS; i++)
                 if (x->set_fields[i])
                     standard_action(x, x->set_fields[i]);
-            for (unsigned i = 0; i < x->n_others; i++)
+            for (unsigned i = 0; i < x->n_others && !x->overflow; i++)
                 standard_action(x, x->others[i]);
         } else if (x->set[slot]) {
             if (slot == SET_OUTPUT && x->set[SET_GROUP])
@@ -147,29 +150,47 @@ static void run_action_set(struct translation *x)
     }
 }
 
-void run_as_action_set(struct translation *x, const uint8_t *actions, size_t len)
+/* An action set that another one takes the place of, for a while. */
+struct saved_set {
+    const uint8_t *set[N_SET], *fields[N_ALL_FIELDS], *others[TRANSLATE_MAX_OTHERS];
+    unsigned n_others;
+    uint8_t set_table, table_id;
+    uint64_t set_cookie;
+    uint32_t actset_output;
+};
+
+static void begin_set(struct translation *x, struct saved_set *saved, const uint8_t *actions, size_t len)
 {
-    struct {
-        const uint8_t *set[N_SET], *fields[N_ALL_FIELDS], *others[TRANSLATE_MAX_OTHERS];
-    } saved;
-    unsigned n_others = x->n_others;
-    uint8_t set_table = x->set_table, table_id = x->table_id;
-    uint64_t set_cookie = x->set_cookie;
-    memcpy(saved.set, x->set, sizeof saved.set);
-    memcpy(saved.fields, x->set_fields, sizeof saved.fields);
-    memcpy(saved.others, x->others, n_others * sizeof x->others[0]);
-    uint32_t actset_output = x->key.key.actset_output;
+    memcpy(saved->set, x->set, sizeof saved->set);
+    memcpy(saved->fields, x->set_fields, sizeof saved->fields);
+    memcpy(saved->others, x->others, x->n_others * sizeof x->others[0]);
+    saved->n_others = x->n_others;
+    saved->set_table = x->set_table;
+    saved->table_id = x->table_id;
+    saved->set_cookie = x->set_cookie;
+    saved->actset_output = x->key.key.actset_output;
     clear_actions(x);
     write_actions(x, actions, len);
+}
+
+static void end_set(struct translation *x, const struct saved_set *saved)
+{
+    memcpy(x->set, saved->set, sizeof saved->set);
+    memcpy(x->set_fields, saved->fields, sizeof saved->fields);
+    memcpy(x->others, saved->others, saved->n_others * sizeof x->others[0]);
+    x->n_others = saved->n_others;
+    x->set_table = saved->set_table;
+    x->table_id = saved->table_id;
+    x->set_cookie = saved->set_cookie;
+    x->key.key.actset_output = saved->actset_output;
+}
+
+void run_as_action_set(struct translation *x, const uint8_t *actions, size_t len)
+{
+    struct saved_set saved;
+    begin_set(x, &saved, actions, len);
     run_action_set(x);
-    memcpy(x->set, saved.set, sizeof saved.set);
-    memcpy(x->set_fields, saved.fields, sizeof saved.fields);
-    memcpy(x->others, saved.others, n_others * sizeof x->others[0]);
-    x->n_others = n_others;
-    x->set_table = set_table;
-    x->table_id = table_id;
-    x->set_cookie = set_cookie;
-    x->key.key.actset_output = actset_output;
+    end_set(x, &saved);
 }
 
 /* Carries out a rule's instructions in the order of 5.9, whatever order they came in. Returns the next table, or -1. */
@@ -199,17 +220,32 @@ static int run_instructions(struct translation *x, const struct instructions *li
     return (i = at[OFPIT_GOTO_TABLE]) ? i[4] : -1;
 }
 
-static void table_miss(struct translation *x, int id, struct table *t)
+/* Returns the table that the packet goes on to, or -1. */
+static int table_miss(struct translation *x, int id, struct table *t)
 {
-    if (id == 0 && atomic_load_explicit(&x->bridge->miss, memory_order_acquire) == DP_MISS_NORMAL) {
+    uint32_t miss = atomic_load_explicit(&x->bridge->miss, memory_order_acquire), config = t ? t->conf.config : 0;
+    if (id == 0 && miss == DP_MISS_NORMAL) {
         TRACE(x, "%2d. no rule: the bridge forwards like a learning switch\n", id);
         output(x, OFPP_NORMAL, 0);
-        return;
+        return -1;
+    }
+    x->miss = t;
+    if (config & DP_TABLE_MISS_CONTINUE && id + 1 < OFPTT_MAX) {
+        TRACE(x, "%2d. no rule: the packet goes on\n", id);
+        return id + 1;
+    }
+    if (miss == DP_MISS_CONTROLLER && !(config & DP_TABLE_MISS_DROP)) {
+        TRACE(x, "%2d. no rule: the packet goes to the controller\n", id);
+        x->table_id = (uint8_t)id;
+        x->cookie = UINT64_MAX;
+        x->output = true;
+        controller(x, x->bridge->conf.miss_send_len, 0, OFPR_NO_MATCH, NULL);
+        return -1;
     }
     TRACE(x, "%2d. no rule\n", id);
-    x->miss = t;
     if (!x->output)
         emit_drop(x, DROP_NO_RULE);
+    return -1;
 }
 
 /* The rule of table `id` for the packet, counted. NULL when there is none or no room to note it. */
@@ -218,7 +254,10 @@ static struct rule *find_rule(struct translation *x, int id, struct table **tabl
     assert(id < OFPTT_MAX);
     struct table *t = *table = atomic_load_explicit(&x->bridge->tables[id], memory_order_acquire);
     refresh_key(x);
-    if (!x->packet)
+    step(STEP_PROBE);
+    if (step_ending())
+        x->overflow = true;
+    if (!x->packet || x->overflow)
         return NULL;
     struct cls_rule *c = t ? table_lookup(t, x->version, &x->key, x->known, x->wc) : NULL;
     if (!c)
@@ -251,10 +290,12 @@ static bool walk_tables(struct translation *x, int id, bool resubmitted)
         if (!x->packet || x->overflow)
             return false;
         if (!r) {
-            if (!resubmitted)
-                table_miss(x, id, t);
-            else if (t)
-                x->miss = t;
+            if (resubmitted) {
+                x->miss = t ? t : x->miss;
+                return false;
+            }
+            if ((id = table_miss(x, id, t)) >= 0)
+                continue;
             return false;
         }
         id = run_instructions(x, atomic_load_explicit(&r->instructions, memory_order_acquire));
@@ -262,9 +303,48 @@ static bool walk_tables(struct translation *x, int id, bool resubmitted)
             return false;
         if (x->exit)
             return true;
+        if (id >= 0 && !x->egress && bridge_egress(x->bridge, id)) {
+            /* The rule is older than the bridge's egress tables. */
+            emit_drop(x, DROP_NO_RULE);
+            return false;
+        }
         x->set_table = x->set[SET_OUTPUT] ? x->set_table : x->table_id;
     }
     return true;
+}
+
+void walk_egress(struct translation *x, uint32_t port_no)
+{
+    struct saved_key saved;
+    struct saved_set set;
+    uint8_t to_port[16] = {0, OFPAT_OUTPUT, 0, 16};
+    uint64_t cookie = x->cookie;
+    bool in_miss = x->in_miss;
+    struct rule *rule = x->rule;
+    if (x->overflow || x->depth == TRANSLATE_MAX_DEPTH || !section_begin(x, &saved)) {
+        x->overflow = true;
+        return;
+    }
+    TRACE(x, "    to port %u through the egress tables\n", port_no);
+    number_put(to_port + 4, 4, port_no);
+    begin_set(x, &set, to_port, sizeof to_port);
+    x->depth++;
+    x->egress = true;
+    x->output = false;
+    if (walk_tables(x, (int)x->bridge->conf.egress_table, false) && !x->stop && !x->overflow) {
+        x->exit = false;
+        run_action_set(x);
+        if (!x->output && x->packet && !x->stop)
+            emit_drop(x, DROP_EXPLICIT);
+    }
+    x->exit = x->egress = false;
+    x->output = true;
+    x->depth--;
+    end_set(x, &set);
+    section_end(x, &saved);
+    x->cookie = cookie;
+    x->in_miss = in_miss;
+    x->rule = rule;
 }
 
 void walk(struct translation *x, int id, bool resubmitted)
@@ -296,23 +376,26 @@ void translate(struct translation *x)
     walk(x, 0, false);
 }
 
+#define RAW_OPS 4              /* of a raw program: a batch goes through them without a look at the clock */
+
 struct program *translation_program(const struct translation *x)
 {
     size_t ops = x->n_ops * sizeof x->ops[0], rules = x->n_rules * sizeof x->rules[0];
     struct program *p = malloc(sizeof *p + ops + rules + x->n_bytes);
     if (!p)
         return NULL;
+    p->size = (uint32_t)(sizeof *p + ops + rules + x->n_bytes);
     p->n_ops = (uint16_t)x->n_ops;
     p->n_rules = (uint16_t)x->n_rules;
     p->miss = x->miss;
-    p->raw = true;
+    p->raw = x->n_ops <= RAW_OPS;
     for (unsigned i = 0; i < x->n_ops; i++)
         p->raw &= x->ops[i].code == OP_OUTPUT && x->ops[i].port->ops->raw;
     p->rules = (struct rule **)(p->ops + x->n_ops);
-    memcpy(p->ops, x->ops, ops);
-    memcpy(p->rules, x->rules, rules);
+    step_copy(p->ops, x->ops, ops);
+    step_copy(p->rules, x->rules, rules);
     uint8_t *bytes = (uint8_t *)p->rules + rules;
-    memcpy(bytes, x->bytes, x->n_bytes);
+    step_copy(bytes, x->bytes, x->n_bytes);
     for (unsigned i = 0; i < p->n_ops; i++)
         if (p->ops[i].code == OP_LEARN)
             p->ops[i].bytes = bytes + (p->ops[i].bytes - x->bytes);

@@ -46,6 +46,7 @@ struct translation {
     bool exit;                 /* Nicira's exit: no further action but those of the action set */
     bool in_port_written;
     bool metered;              /* what follows may not happen to each packet */
+    bool egress;               /* in the egress tables, for the port in key.actset_output */
     unsigned depth, lookups;
     bool stop;                 /* the packet goes no further: a TTL has run out */
     unsigned decremented[2];   /* how often each TTL was: MPLS, IP */

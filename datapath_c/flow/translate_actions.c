@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "flow/translating.h"
 #include "path/act.h"
+#include "path/output.h"
 #include "path/parse.h"
 
 struct op *emit(struct translation *x, enum op_code code)
@@ -54,6 +55,7 @@ static void make_copies(struct translation *x)
         struct section *s = &x->sections[i];
         if (s->real)
             continue;
+        step(STEP_CHECK);
         x->packet = act_run(x->worker, x->tenant, x->bridge, x->packet, x->ops, s->start);
         unsigned first = s->start + 1;         /* without the OP_CLONE itself */
         memmove(x->ops, x->ops + first, (x->n_ops - first) * sizeof x->ops[0]);
@@ -155,11 +157,52 @@ void controller(struct translation *x, uint16_t max_len, uint16_t id, uint8_t re
     op->userdata = userdata;
 }
 
+/* Whether an output goes through egress tables first: not what these themselves send. */
+static bool has_egress(const struct translation *x)
+{
+    return x->bridge->conf.egress_table && !x->egress;
+}
+
+/* Each port has an egress walk of its own, because rules match on the port. */
+static void flood_egress(struct translation *x)
+{
+    struct port_map *m = atomic_load_explicit(&x->bridge->ports, memory_order_acquire);
+    LOOK_AT(x, in_port);
+    uint32_t in_port = be32toh(x->key.key.in_port);
+    for (uint32_t i = 0; m && i < m->n; i++) {
+        uint32_t config = atomic_load_explicit(&m->at[i]->config, memory_order_relaxed);
+        if (m->at[i]->port_no != in_port && !(config & (OFPPC_PORT_DOWN | OFPPC_NO_FWD)))
+            walk_egress(x, m->at[i]->port_no);
+    }
+}
+
+/* What NORMAL comes to is decided here, for this packet alone, where egress tables want to know the port. */
+static void normal_egress(struct translation *x)
+{
+    const struct key *k = &x->key.key;
+    x->cacheable = false;
+    refresh_key(x);
+    if (!x->packet)
+        return;
+    struct normal n = normal_decide(x->worker, x->tenant, x->bridge, x->packet->rx_port, k->eth_dst, k->eth_src,
+                                    be16toh(k->vlan_vid) & 0xfff);
+    if (n.flood)
+        flood_egress(x);
+    else if (n.out)
+        walk_egress(x, n.out->port_no);
+}
+
 static void output_number(struct translation *x, uint32_t port_no)
 {
     struct port *p = bridge_port(x->bridge, port_no);
     if (!p) {
         emit_drop(x, DROP_NO_PORT);
+    } else if (has_egress(x)) {
+        LOOK_AT(x, in_port);
+        if (be32toh(x->key.key.in_port) == port_no)
+            emit_drop(x, DROP_IN_PORT);
+        else
+            walk_egress(x, port_no);
     } else if (!x->in_port_written) {
         emit(x, OP_OUTPUT)->port = p;
     } else if (be32toh(x->key.key.in_port) == port_no) {
@@ -179,17 +222,25 @@ void output(struct translation *x, uint32_t port_no, uint16_t max_len)
     x->output = true;
     switch (port_no) {
     case OFPP_IN_PORT:
-        if (x->in_port_written && bridge_port(x->bridge, be32toh(x->key.key.in_port)))
+        if (has_egress(x))
+            walk_egress(x, OFPP_IN_PORT);
+        else if (x->in_port_written && bridge_port(x->bridge, be32toh(x->key.key.in_port)))
             emit(x, OP_OUTPUT)->port = bridge_port(x->bridge, be32toh(x->key.key.in_port));
         else
             emit(x, OP_OUTPUT_IN_PORT);
         break;
     case OFPP_NORMAL:
-        emit(x, OP_NORMAL);
+        if (has_egress(x) && x->worker)
+            normal_egress(x);
+        else
+            emit(x, OP_NORMAL);
         break;
     case OFPP_FLOOD:
     case OFPP_ALL:
-        emit(x, OP_FLOOD);
+        if (has_egress(x))
+            flood_egress(x);
+        else
+            emit(x, OP_FLOOD);
         break;
     case OFPP_CONTROLLER:
         controller(x, max_len, 0, x->in_miss ? OFPR_NO_MATCH : OFPR_ACTION, NULL);

@@ -5,9 +5,14 @@
 #include "flow/meter.h"
 #include "flow/translating.h"
 
+#define BUCKET_UNITS 8         /* of base/step.h: the action set and the key are put by and fetched back */
+
 static void bucket_section(struct translation *x, const struct group *g, uint32_t i)
 {
     struct saved_key saved;
+    step(BUCKET_UNITS);
+    if (step_ending())
+        x->overflow = true;
     if (x->overflow || !section_begin(x, &saved))
         return;
     struct op *op = emit(x, OP_BUCKET);
@@ -59,6 +64,7 @@ static void select_now(struct translation *x, const struct group *g)
     x->cacheable = false;
     uint32_t hash = group_hash(g, &x->key);
     for (uint32_t i = 0; i < g->n_buckets; i++) {
+        step(STEP_PROBE);
         double score = usable(x, g, i) ? bucket_score(hash, &g->buckets[i]) : 0;
         if (score > best_score) {
             best = (int)i;
@@ -71,9 +77,11 @@ static void select_now(struct translation *x, const struct group *g)
 
 static void select_bucket(struct translation *x, const struct group *g)
 {
-    bool plain = !x->stale_key && x->n_sections == 0;
-    for (uint32_t i = 0; i < g->n_buckets && plain; i++)
+    bool plain = !x->stale_key && x->n_sections == 0 && !x->bridge->conf.egress_table;
+    for (uint32_t i = 0; i < g->n_buckets && plain; i++) {
+        step(STEP_PROBE);
         plain = is_plain(g->buckets[i].actions, g->buckets[i].actions_len);
+    }
     if (!plain) {
         select_now(x, g);
         return;
@@ -103,11 +111,13 @@ void group_action(struct translation *x, uint32_t id)
         select_bucket(x, g);
         break;
     case GROUP_FF:
-        for (uint32_t i = 0; i < g->n_buckets; i++)
+        for (uint32_t i = 0; i < g->n_buckets; i++) {
+            step(1);
             if (bucket_live(x->bridge, &g->buckets[i], 0)) {
                 bucket_section(x, g, i);
                 break;
             }
+        }
         break;
     default:
         for (uint32_t i = 0; i < g->n_buckets && !x->overflow; i++)

@@ -51,6 +51,7 @@ void learn_action(struct translation *x, const uint8_t *a, size_t len)
     struct learn_spec s;
     size_t n = 0, at = get16(a + 8) == NXAST_LEARN2 ? NX_LEARN2_FIXED : NX_LEARN_FIXED;
     while (!nx_learn_next(a, len, &at, &s)) {
+        step(1);
         u128 v = source_value(x, &s);
         if (s.dst_type == NX_LEARN_DST_MATCH) {
             subfield_set(&m.value, &s.dst, v);

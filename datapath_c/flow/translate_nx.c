@@ -112,6 +112,8 @@ static uint32_t choose_link(uint16_t algorithm, uint32_t hash, uint32_t n, uint3
     /* Highest random weight: when a link goes, only its own flows move. */
     uint32_t best = 0, best_weight = 0;
     for (uint32_t i = 0; i < n && i < 65536; i++) {
+        if (i % 16 == 15)
+            step(2);
         uint32_t weight = hash_finish(hash_word(hash, i));
         if (i == 0 || weight > best_weight) {
             best = i;
@@ -140,12 +142,15 @@ static void bundle(struct translation *x, const uint8_t *a, bool load)
 {
     uint16_t n = get16(a + 20), best = n;
     if (get16(a + 10) == 0) {
-        for (uint16_t i = 0; i < n && best == n; i++)
+        for (uint16_t i = 0; i < n && best == n; i++) {
+            step(1);
             if (live(x, port16(get16(a + 32 + i * 2u))))
                 best = i;
+        }
     } else {
         uint32_t hash = hash_fields(x, get16(a + 12), get16(a + 14)), best_weight = 0;
         for (uint16_t i = 0; i < n; i++) {
+            step(1);
             uint32_t weight = hash_finish(hash_word(hash, i));
             if ((best == n || weight > best_weight) && live(x, port16(get16(a + 32 + i * 2u)))) {
                 best = i;

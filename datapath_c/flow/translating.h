@@ -2,6 +2,7 @@
  * translate_nx.c Open vSwitch's, translate_learn.c its learn. */
 #ifndef VSWITCH_TRANSLATING_H
 #define VSWITCH_TRANSLATING_H
+#include "base/step.h"
 #include "flow/table.h"
 #include "flow/translate.h"
 
@@ -45,6 +46,8 @@ void section_end(struct translation *x, const struct saved_key *saved);
 void walk(struct translation *x, int id, bool resubmitted);
 
 void output(struct translation *x, uint32_t port_no, uint16_t max_len);
+/* One copy to port `port_no` (OFPP_IN_PORT too) through the egress tables (OpenFlow 1.5.1, 5.1 and 5.12). */
+void walk_egress(struct translation *x, uint32_t port_no);
 void controller(struct translation *x, uint16_t max_len, uint16_t id, uint8_t reason, const uint8_t *userdata);
 void decide_push_vlan(struct translation *x, uint16_t ethertype);
 void decide_pop_vlan(struct translation *x);

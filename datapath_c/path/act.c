@@ -1,5 +1,6 @@
 #include "path/act.h"
 #include "base/bytes.h"
+#include "base/step.h"
 #include "flow/group.h"
 #include "flow/meter.h"
 #include "path/headers.h"
@@ -60,7 +61,8 @@ static void select_section(struct worker *w, struct wtenant *t, struct bridge *b
     uint32_t hash = group_hash(op->group, &p->key);
     const struct op *best = NULL;
     double best_score = 0;
-    for (const struct op *s = op + 1, *end = s + op->row; s < end; s += 1 + s->arg32) {
+    for (const struct op *s = op + 1, *end = s + op->row; s < end && !step_ending(); s += 1 + s->arg32) {
+        step(STEP_PROBE);
         double score = bucket_score(hash, &op->group->buckets[s[1].row - 1]);
         if (score > best_score) {
             best = s;
@@ -95,8 +97,9 @@ struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, st
                        unsigned n)
 {
     const struct op *context = NULL;
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n && !step_ending(); i++) {
         const struct op *op = &ops[i];
+        step(1);
         switch (op->code) {
         case OP_OUTPUT:
             if (op->port == p->rx_port)

@@ -10,26 +10,41 @@
 #include "flow/cache.h"
 #include "flow/table.h"
 #include "path/lookup.h"
+#include "path/promises.h"
+#include "path/turn.h"
 #include "path/worker.h"
 #include "path/workers_run.h"
 #include "tunnel/vtep.h"
 
-#define DEFAULT_SLICE_US 2
 #define AGEING_SECONDS 5       /* lookups ignore what has aged; this only makes room */
 #define DEFAULT_AGEING 300
 #define DEFAULT_MACS 8192
 #define DEFAULT_RULES 1000000
 
+static struct datapath *the_datapath;
+
+static void end_turns(struct worker *w, void *tenant)
+{
+    worker_end_turns(w, *(uint32_t *)tenant);
+}
+
+/* Suspended turns hold back too much memory. */
+static void release_memory(uint32_t tenant)
+{
+    workers_run(the_datapath, end_turns, &tenant);
+}
+
 struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int *error)
 {
     struct datapath *dp = calloc(1, sizeof *dp);
+    fault unused;
     *error = -ENOMEM;
     if (!dp)
         return NULL;
     dp->n_workers = n_workers;
     dp->threaded = threaded;
     dp->poll = poll;
-    dp->slice = clock_from_us(DEFAULT_SLICE_US);
+    datapath_set_scheduler(dp, &(struct dp_scheduler){0}, &unused);
     if (getrandom(&dp->incarnation, sizeof dp->incarnation, 0) != sizeof dp->incarnation)
         dp->incarnation = clock_now();
     if ((*error = shm_create(dp)) || (*error = mailbox_init(&dp->mail))) {
@@ -40,6 +55,8 @@ struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int 
     for (unsigned i = 0; i < n_workers; i++)
         if (!(dp->workers[i] = worker_new(dp, i, error)))
             return NULL;
+    the_datapath = dp;
+    defer_release = release_memory;
     for (unsigned i = 0; threaded && i < n_workers; i++)
         if ((*error = worker_start(dp->workers[i])))
             return NULL;
@@ -56,12 +73,15 @@ void datapath_free(struct datapath *dp, bool keep)
     for (unsigned i = 0; dp->threaded && i < dp->n_workers; i++)
         worker_stop(dp->workers[i]);
     dp->threaded = false;
+    for (unsigned i = 0; i < dp->n_workers; i++)
+        worker_end_turns(dp->workers[i], 0);
+    defer_release = NULL;
     vtep_close(dp);
     mailbox_drain(&dp->mail, dp);
     for (uint32_t i = 0; i < DP_MAX_BRIDGES; i++)
         if (dp->bridges[i])
             bridge_free(dp->bridges[i]);
-    while (defer_pending())
+    while (defer_pending() || defer_held())
         defer_run();
     for (unsigned i = 0; i < dp->n_workers; i++)
         worker_free(dp->workers[i]);
@@ -77,8 +97,9 @@ int datapath_set_tenant(struct datapath *dp, const struct dp_tenant *conf, fault
 {
     if (conf->id == 0 || conf->id >= DP_MAX_TENANTS)
         return fault_set(f, EINVAL, "id", "%u is not in 1..%u", conf->id, DP_MAX_TENANTS - 1);
-    if (conf->weight == 0 || conf->weight > 10000)
-        return fault_set(f, EINVAL, "weight", "%u is not in 1..10000", conf->weight);
+    int e = promises_check(dp, conf, f);
+    if (e)
+        return e;
     struct tenant *t = dp->tenants[conf->id];
     if (!t) {
         if (!(t = calloc(1, sizeof *t)))
@@ -91,21 +112,26 @@ int datapath_set_tenant(struct datapath *dp, const struct dp_tenant *conf, fault
     if (!t->conf.max_rules)
         t->conf.max_rules = DEFAULT_RULES;
     dp->tenants[conf->id] = t;
+    promises_changed(dp, t);
     return 0;
 }
 
-/* The worker's part of a tenant goes. */
+struct farewell {
+    uint32_t id;
+    struct wtenant *parts[DP_MAX_WORKERS];
+};
+
+/* The worker's part of a tenant goes. Freeing it may take long: that is the main thread's. */
 static void forget_tenant(struct worker *w, void *arg)
 {
-    uint32_t id = *(uint32_t *)arg;
-    struct wtenant *t = w->tenants[id];
+    struct farewell *f = arg;
+    struct wtenant *t = f->parts[w->id] = w->tenants[f->id];
     if (!t)
         return;
-    wfq_sleep(&w->sched, &t->entity);
-    if (t->cache)
-        cache_free(t->cache);
-    free(t);
-    w->tenants[id] = NULL;
+    turn_end(w, t);
+    turn_finish_jobs(w, t);
+    scheduler_sleep(&w->sched, &t->subject, w->now);
+    w->tenants[f->id] = NULL;
 }
 
 int datapath_remove_tenant(struct datapath *dp, uint32_t id, fault *f)
@@ -115,8 +141,14 @@ int datapath_remove_tenant(struct datapath *dp, uint32_t id, fault *f)
         return fault_set(f, ENOENT, "tenant", "no tenant %u", id);
     if (t->n_bridges)
         return fault_set(f, EBUSY, "tenant", "owns %u bridges", t->n_bridges);
-    workers_run(dp, forget_tenant, &id);
+    struct farewell bye = {.id = id};
+    workers_run(dp, forget_tenant, &bye);
     dp->tenants[id] = NULL;
+    for (unsigned i = 0; i < dp->n_workers; i++) {
+        if (bye.parts[i] && bye.parts[i]->cache)
+            cache_free(bye.parts[i]->cache);
+        free(bye.parts[i]);
+    }
     defer(free, t);
     return 0;
 }
@@ -147,10 +179,12 @@ int datapath_set_bridge(struct datapath *dp, const struct dp_bridge *in, fault *
     struct dp_bridge conf = *in;
     if (conf.id == 0 || conf.id >= DP_MAX_BRIDGES)
         return fault_set(f, EINVAL, "id", "%u is not in 1..%u", conf.id, DP_MAX_BRIDGES - 1);
-    if (conf.miss > DP_MISS_NORMAL)
-        return fault_set(f, EINVAL, "miss", "%u is not in 0..1", conf.miss);
+    if (conf.miss > DP_MISS_CONTROLLER)
+        return fault_set(f, EINVAL, "miss", "%u is not in 0..2", conf.miss);
     if ((conf.config_flags & OFPC_FRAG_MASK) > OFPC_FRAG_DROP)
         return fault_openflow(f, 10, 0, "config_flags", "fragments are not reassembled (0x%x)", conf.config_flags);
+    if (conf.egress_table >= OFPTT_MAX)
+        return fault_set(f, EINVAL, "egress_table", "%u is not in 0..%u", conf.egress_table, OFPTT_MAX - 1);
     if (conf.mac_max > 1 << 20)
         return fault_set(f, EINVAL, "mac_max", "%u is more than %u", conf.mac_max, 1 << 20);
     struct tenant *t = conf.tenant < DP_MAX_TENANTS ? dp->tenants[conf.tenant] : NULL;
@@ -309,6 +343,9 @@ int datapath_add_port(struct datapath *dp, struct dp_port *conf, fault *f)
         free(p);
         return fault_set(f, ENOMEM, "", "out of memory");
     }
+    for (unsigned i = 0; i < p->n_queues; i++)
+        b->tenant->queues[p->queues[i].worker]++;
+    promises_changed(dp, b->tenant);
     workers_run(dp, watch_queues, p);
     datapath_port_conf(p, conf);
     if (dp->port_status)
@@ -319,9 +356,19 @@ int datapath_add_port(struct datapath *dp, struct dp_port *conf, fault *f)
 static void unwatch_queues(struct worker *w, void *arg)
 {
     struct port *p = arg;
+    struct wtenant *t = w->tenants[p->bridge->tenant->conf.id];
+    if (t)
+        turn_end(w, t);        /* it may have the port in hand */
     for (unsigned i = 0; i < p->n_queues; i++)
         if (p->queues[i].worker == w->id)
             worker_unwatch(w, &p->queues[i]);
+}
+
+static void free_port(void *arg)
+{
+    struct port *p = arg;
+    free(atomic_load_explicit(&p->qos, memory_order_relaxed));
+    free(p);
 }
 
 static void close_port(struct datapath *dp, struct port *p, bool keep)
@@ -335,8 +382,11 @@ static void close_port(struct datapath *dp, struct port *p, bool keep)
     mac_sweep(&b->macs, (uint32_t)(clock_now() / clock_hz), b->conf.mac_ageing, p->port_no);
     /* After this no worker receives from it, and whoever was sending to it has finished. */
     workers_run(dp, unwatch_queues, p);
+    for (unsigned i = 0; i < p->n_queues; i++)
+        b->tenant->queues[p->queues[i].worker]--;
+    promises_changed(dp, b->tenant);
     p->ops->close(p, keep);
-    defer(free, p);
+    defer(free_port, p);
 }
 
 int datapath_remove_port(struct datapath *dp, uint32_t bridge, uint32_t port_no, fault *f)
@@ -389,7 +439,9 @@ void datapath_tick(struct datapath *dp)
         struct bridge *b = dp->bridges[i];
         if (!b)
             continue;
+        defer_owner(b->tenant->conf.id);
         bridge_expire(b, now);
+        defer_owner(0);
         if (age)
             mac_sweep(&b->macs, (uint32_t)(now / clock_hz), b->conf.mac_ageing, 0);
     }

@@ -24,7 +24,10 @@ struct datapath {
     int watch_fd;              /* epoll set of the drivers' struct watch: watch_run when it is readable */
     struct vtep *vtep;
     uint64_t incarnation;
+    uint32_t policy;           /* enum dp_policy */
     uint64_t slice;            /* cycles of a turn */
+    uint32_t slice_ns;
+    uint64_t promised;         /* all tenants' cpu.min together */
     uint64_t next_ageing;      /* when learned addresses are looked through again */
 
     int shm_fd;
@@ -44,6 +47,9 @@ struct datapath {
 struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int *error);
 /* Ends the workers and frees everything; with `keep`, devices stay for a successor. */
 void datapath_free(struct datapath *dp, bool keep);
+
+/* How workers share their time, from now on. 0 or a negative errno with a fault. */
+int datapath_set_scheduler(struct datapath *dp, const struct dp_scheduler *s, fault *f);
 
 /* Tenants, bridges, ports. 0 or a negative errno with a fault, and nothing changed. */
 int datapath_set_tenant(struct datapath *dp, const struct dp_tenant *conf, fault *f);
@@ -68,8 +74,8 @@ int datapath_packet_out(struct bridge *b, const uint8_t *body, size_t len, fault
 int datapath_send_buffered(struct bridge *b, uint32_t buffer_id, fault *f);
 /* A frame arrives at a dummy port. */
 int datapath_inject(struct port *p, const uint8_t *frame, size_t len, const struct vnet_hdr *vnet, fault *f);
-/* Calls done(arg) on the main thread when every worker has finished what it had begun. */
-void datapath_barrier(struct datapath *dp, void (*done)(void *), void *arg);
+/* Calls done(arg) on the main thread when every worker has finished what it had begun for the tenant (0: for anybody). */
+void datapath_barrier(struct datapath *dp, uint32_t tenant, void (*done)(void *), void *arg);
 
 /* Counters. */
 struct dp_shm_worker *shm_worker(const struct datapath *dp, unsigned worker);

@@ -17,8 +17,9 @@ static void arrive(struct letter *l, void *consumer)
     struct injection *i = (struct injection *)l;
     struct worker *w = consumer;
     struct port *p = w->dp->ports[i->slot];
+    struct wtenant *t = p && p == i->port ? worker_tenant(w, p->bridge->tenant) : NULL;
     struct packet *packet;
-    if (p == i->port && p->queues[0].registered && (packet = packet_alloc(&w->pool))) {
+    if (t && p->queues[0].registered && (packet = packet_alloc(&t->pool))) {
         packet->len = i->len;
         packet->vnet = i->vnet;
         memcpy(packet->data, i->frame, i->len);

@@ -3,6 +3,7 @@
 #include "path/learn.h"
 #include <stdlib.h>
 #include "base/clock.h"
+#include "base/defer.h"
 #include "flow/table.h"
 
 #define AGAIN_MS 250           /* an unchanged rule is asked for again after this: its hard timeout starts anew */
@@ -26,10 +27,12 @@ static void deliver(struct letter *l, void *consumer)
     fault why;
     if (b == n->bridge) {
         atomic_fetch_sub_explicit(&b->events, 1, memory_order_relaxed);
+        defer_owner(b->tenant->conf.id);
         if (!n->rule)
             flow_learn(b, n->flow_mod, n->len, &why);
         else if (atomic_load(&b->tenant->generation) == n->generation)
             rule_shorten(n->rule, n->idle, n->hard);
+        defer_owner(0);
     }
     free(n);
 }

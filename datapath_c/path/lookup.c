@@ -1,4 +1,5 @@
 #include "path/lookup.h"
+#include "base/step.h"
 
 #define DEFAULT_MEGAFLOWS 65536
 
@@ -18,6 +19,7 @@ void lookup(struct worker *w, struct wtenant *t, struct packet **packets, unsign
     struct cache *c = lookup_cache(w, t);
     /* G1: pairs with tenant_changed (G0). These packets have been received, so they came before this moment. */
     uint64_t generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
+    step_spend(n);
     uint64_t emc = c ? c->emc_hits : 0, mega = c ? c->megaflow_hits : 0;
     const union key_words *keys[CACHE_BURST];
     for (unsigned i = 0; i < n; i++)

@@ -1,8 +1,10 @@
 #include "path/output.h"
 #include "base/bytes.h"
+#include "base/step.h"
 #include "path/tx.h"
 
 #define MAX_HOPS 8
+#define FLOOD_UNITS 2          /* of base/step.h, for each port */
 
 /* The packet arrives at the peer's bridge. The copy goes through that bridge's tables when this batch is done. */
 static void output_patch(struct worker *w, struct wtenant *t, struct port *out, struct packet *p)
@@ -54,7 +56,8 @@ void output_port(struct worker *w, struct wtenant *t, struct port *out, struct p
 void output_flood(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p)
 {
     struct port_map *m = atomic_load_explicit(&b->ports, memory_order_acquire);
-    for (uint32_t i = 0; m && i < m->n; i++) {
+    for (uint32_t i = 0; m && i < m->n && !step_ending(); i++) {
+        step(FLOOD_UNITS);
         struct port *out = m->at[i];
         uint32_t config = atomic_load_explicit(&out->config, memory_order_relaxed);
         if (out != p->rx_port && !(config & (OFPPC_PORT_DOWN | OFPPC_NO_FWD)))
@@ -68,23 +71,30 @@ static uint16_t vlan_of(const struct packet *p)
     return (type == 0x8100 || type == 0x88a8) && p->len >= 16 ? get16(p->data + 14) & 0xfff : 0;
 }
 
-void output_normal(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p)
+struct normal normal_decide(struct worker *w, struct wtenant *t, struct bridge *b, struct port *in, const uint8_t dst[6],
+                            const uint8_t src[6], uint16_t vlan)
 {
     static const uint8_t reserved[5] = {0x01, 0x80, 0xc2, 0x00, 0x00};
-    const uint8_t *dst = p->data, *src = p->data + 6;
-    uint16_t vlan = vlan_of(p);
     if (!memcmp(dst, reserved, 5) && dst[5] < 0x10) {
         t->account->drops[DROP_STP]++;
-        return;
+        return (struct normal){0};
     }
-    if (p->rx_port && !(src[0] & 1))
-        mac_learn(&b->macs, src, vlan, p->rx_port->port_no, w->now_s);
+    if (in && !(src[0] & 1))
+        mac_learn(&b->macs, src, vlan, in->port_no, w->now_s);
     uint32_t port_no = dst[0] & 1 ? 0 : mac_lookup(&b->macs, dst, vlan, w->now_s, b->conf.mac_ageing);
     struct port *out = port_no ? bridge_port(b, port_no) : NULL;
-    if (!out)
-        output_flood(w, t, b, p);
-    else if (out == p->rx_port)
+    if (out && out == in) {
         t->account->drops[DROP_IN_PORT]++;
-    else
-        output_port(w, t, out, p);
+        return (struct normal){0};
+    }
+    return (struct normal){.out = out, .flood = !out};
+}
+
+void output_normal(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p)
+{
+    struct normal n = normal_decide(w, t, b, p->rx_port, p->data, p->data + 6, vlan_of(p));
+    if (n.flood)
+        output_flood(w, t, b, p);
+    else if (n.out)
+        output_port(w, t, n.out, p);
 }

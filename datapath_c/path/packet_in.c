@@ -136,7 +136,7 @@ void packet_in(struct worker *w, struct wtenant *t, struct bridge *b, struct pac
         return;
     }
     struct packet *segments[64];
-    struct port_io io = {.worker = w->id, .pool = &w->pool, .drops = t->account->drops};
+    struct port_io io = {.worker = w->id, .pool = &t->pool, .drops = t->account->drops};
     struct packet *whole = packet_copy(p);
     if (!whole) {
         t->account->drops[DROP_NO_BUFFER]++;

@@ -8,7 +8,10 @@
 #include "path/packet_in.h"
 #include "path/parse.h"
 #include "path/slow_path.h"
+#include "path/turn.h"
 #include "path/tx.h"
+
+#define MAX_ORDERS 1024        /* of a tenant, that wait for its turn */
 
 struct order {
     struct letter letter;
@@ -19,9 +22,9 @@ struct order {
     uint8_t bytes[];           /* actions, then frame */
 };
 
-static struct packet *make_packet(struct worker *w, struct bridge *b, const struct order *o)
+static struct packet *make_packet(struct wtenant *t, struct bridge *b, const struct order *o)
 {
-    struct packet *p = packet_alloc(&w->pool);
+    struct packet *p = packet_alloc(&t->pool);
     if (!p)
         return NULL;
     p->len = o->frame_len;
@@ -33,9 +36,10 @@ static struct packet *make_packet(struct worker *w, struct bridge *b, const stru
     return p;
 }
 
+/* Within the tenant's turn: a job. */
 static void carry_out(struct letter *l, void *consumer)
 {
-    static __thread struct translation x;
+    struct translation x;
     struct order *o = (struct order *)l;
     struct worker *w = consumer;
     struct bridge *b = w->dp->bridges[o->bridge];
@@ -43,26 +47,41 @@ static void carry_out(struct letter *l, void *consumer)
     struct packet *p;
     if (!t)
         goto out;
-    worker_account(w, &t->account->cycles[DP_STAGE_CONTROL]);
-    uint64_t start = w->now;
-    if (!(p = make_packet(w, b, o))) {
+    if (step_ending()) {
+        t->account->drops[DROP_INTERRUPTED]++;
+    } else if (!(p = make_packet(t, b, o))) {
         t->account->drops[DROP_NO_BUFFER]++;
     } else {
         translation_init(&x, w, t, b, p);
         translate_actions(&x, o->bytes, o->actions_len);
         count_rules(w, x.rules, x.n_rules, x.miss, 1, p->len);
-        if (x.overflow) {
-            t->account->drops[DROP_LOOP]++;
+        if (x.overflow || step_ending()) {
+            t->account->drops[step_ending() ? DROP_INTERRUPTED : DROP_LOOP]++;
             if (x.packet)
                 packet_unref(x.packet);
         } else if (x.packet && (p = act_run(w, t, b, x.packet, x.ops, x.n_ops)))
             packet_unref(p);
         worker_process(w, t, NULL, 0);
     }
-    worker_account(w, &w->row->system[DP_SYS_HOUSEKEEPING]);
-    t->extra += w->now - start;
 out:
     free(o);
+}
+
+/* Between turns: the order waits for its tenant's next. */
+static void accept(struct letter *l, void *consumer)
+{
+    struct order *o = (struct order *)l;
+    struct worker *w = consumer;
+    struct bridge *b = w->dp->bridges[o->bridge];
+    struct wtenant *t = b ? worker_tenant(w, b->tenant) : NULL;
+    if (!t) {
+        free(o);
+    } else if (t->n_jobs >= MAX_ORDERS) {
+        t->account->drops[DROP_TENANT_QUEUE]++;
+        free(o);
+    } else {
+        turn_add_job(w, t, l, carry_out);
+    }
 }
 
 static int send_order(struct bridge *b, uint32_t in_port, const uint8_t *actions, uint32_t actions_len,
@@ -71,7 +90,7 @@ static int send_order(struct bridge *b, uint32_t in_port, const uint8_t *actions
     struct order *o = malloc(sizeof *o + actions_len + frame_len);
     if (!o)
         return fault_set(f, ENOMEM, "", "out of memory");
-    o->letter.fn = carry_out;
+    o->letter.fn = accept;
     o->bridge = b->conf.id;
     o->in_port = in_port;
     o->actions_len = actions_len;

@@ -1,9 +1,16 @@
 #include "path/process.h"
+#include "base/step.h"
 #include "path/act.h"
 #include "path/lookup.h"
 #include "path/parse.h"
 #include "path/slow_path.h"
+#include "path/turn.h"
 #include "path/tx.h"
+
+/* Of base/step.h, for each packet, on virtual clocks. There is no look at the clock in these stages: the batch's size is
+ * chosen by what such packets cost. */
+#define PARSE_UNITS 1
+#define ACT_UNITS 2
 
 unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct port_io *io, struct packet **batch,
                  unsigned n)
@@ -43,9 +50,18 @@ static bool by_port(struct worker *w, struct wtenant *t, struct packet **packets
     if (!m)
         return false;
     worker_account(w, &t->account->cycles[DP_STAGE_ACT]);
+    step_spend(n * ACT_UNITS);
     t->account->megaflow_hits += n;
     act_raw(w, t, in, packets, n, m->program);
     return true;
+}
+
+/* The turn ends before its time. */
+static void give_up(struct wtenant *t, struct packet **packets, unsigned n)
+{
+    t->account->drops[DROP_INTERRUPTED] += n;
+    for (unsigned i = 0; i < n; i++)
+        packet_unref(packets[i]);
 }
 
 /* parse -> lookup -> slow path and actions, in the order of arrival. Each stage's time is charged as a whole. */
@@ -57,6 +73,7 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
     uint64_t *cycles = t->account->cycles;
     worker_account(w, &cycles[DP_STAGE_PARSE]);
     unsigned kept = 0;
+    step_spend(n * PARSE_UNITS);
     for (unsigned i = 0; i < n; i++) {
         parse(packets[i]);
         if (packets[i]->malformed && packets[i]->len < 14) {
@@ -67,10 +84,17 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
         }
     }
     worker_account(w, &cycles[DP_STAGE_LOOKUP]);
+    turn_check(w);
     lookup(w, t, packets, kept, hits);
     bool slow = false;
     worker_account(w, &cycles[DP_STAGE_ACT]);
+    turn_check(w);
+    step_spend(kept * ACT_UNITS);
     for (unsigned i = 0; i < kept; i++) {
+        if (step_ending()) {
+            give_up(t, packets + i, kept - i);
+            return;
+        }
         struct bridge *b = packets[i]->rx_port->bridge;
         if (hits[i] && !slow) {
             unsigned same = 1;

@@ -1,5 +1,6 @@
 #include "path/slow_path.h"
 #include <stdlib.h>
+#include "base/step.h"
 #include "flow/table.h"
 #include "flow/translate.h"
 #include "path/act.h"
@@ -8,10 +9,25 @@
 /* A walk during which the tables changed is walked again, so that a packet never sees half of a change; after so many times
  * the tenant's controller is changing them faster than we look, and the last walk has to do. */
 #define MAX_WALKS 4
+#define COUNT_AT_ONCE 8        /* rules */
+
+/* Few at a time, so that there may be many. */
+static __attribute__((noinline)) void count_many(struct worker *w, struct rule *const *rules, unsigned n, struct table *miss,
+                                                 uint64_t packets, uint64_t bytes)
+{
+    for (unsigned i = 0; i < n; i += COUNT_AT_ONCE) {
+        step(COUNT_AT_ONCE);
+        count_rules(w, rules + i, n - i < COUNT_AT_ONCE ? n - i : COUNT_AT_ONCE, i ? NULL : miss, packets, bytes);
+    }
+}
 
 void count_rules(struct worker *w, struct rule *const *rules, unsigned n, struct table *miss, uint64_t packets,
                  uint64_t bytes)
 {
+    if (__builtin_expect(n > COUNT_AT_ONCE, 0)) {
+        count_many(w, rules, n, miss, packets, bytes);
+        return;
+    }
     for (unsigned i = 0; i < n; i++) {
         struct rule_stats *s = &rules[i]->stats[w->id];
         __atomic_store_n(&s->packets, s->packets + packets, __ATOMIC_RELAXED);
@@ -24,7 +40,7 @@ void count_rules(struct worker *w, struct rule *const *rules, unsigned n, struct
 
 void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
 {
-    static __thread struct translation x;
+    struct translation x;
     packet_whole(p);
     struct cache *c = lookup_cache(w, t);
     struct bridge *b = w->dp->bridges[p->key.key.bridge];
@@ -47,13 +63,13 @@ void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
         generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
         translation_init(&x, w, t, b, p);
         translate(&x);
-        if (!x.cacheable || atomic_load_explicit(&t->tenant->generation, memory_order_acquire) == generation)
+        if (!x.cacheable || step_ending() || atomic_load_explicit(&t->tenant->generation, memory_order_acquire) == generation)
             break;
     }
     count_rules(w, x.rules, x.n_rules, x.miss, 1, len);
-    if (x.overflow) {
+    if (x.overflow || step_ending()) {
         /* What was decided is not whole: none of it is carried out. */
-        t->account->drops[DROP_LOOP]++;
+        t->account->drops[step_ending() ? DROP_INTERRUPTED : DROP_LOOP]++;
         if (x.packet)
             packet_unref(x.packet);
         return;

@@ -1,5 +1,37 @@
 #include "path/tx.h"
+#include "port/qos.h"
 
+#define FIXED_COST_NS 100      /* of a call of the driver, besides its packets */
+#define COST_LEAP 4
+#define OVERRUN 4              /* this part of a slice a burst may take beyond the slice's end, rather than fall to pieces */
+#define FIRST_COST_NS 50       /* of a packet, before any was measured */
+
+/* So many packets that the driver is back near the slice's end, by what this port's packets have cost. */
+static unsigned burst(const struct worker *w, const struct stage *s)
+{
+    uint64_t now = clock_now(), left = w->deadline > now ? w->deadline - now : 0;
+    if (left < w->slice / OVERRUN)
+        left = w->slice / OVERRUN;
+    uint64_t n = left / s->cost;
+    return n < 1 ? 1 : n < PORT_STAGE ? (unsigned)n : PORT_STAGE;
+}
+
+static void note_cost(struct stage *s, uint64_t cycles, unsigned n)
+{
+    uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000, each = (cycles > fixed ? cycles - fixed : 0) / n + 1;
+    each = each < COST_LEAP * (uint64_t)s->cost ? each : COST_LEAP * (uint64_t)s->cost;    /* as in path/turn.c */
+    each = each < UINT32_MAX ? each : UINT32_MAX;
+    s->cost = (uint32_t)(each > s->cost ? (s->cost + each) / 2 : s->cost - (s->cost - each) / 8);
+}
+
+static void give_up(struct wtenant *t, struct stage *s, unsigned from)
+{
+    t->account->drops[DROP_INTERRUPTED] += s->n - from;
+    for (unsigned i = from; i < s->n; i++)
+        packet_unref(s->at[i]);
+}
+
+/* The driver gets all at once where that fits into the slice, else a few at a time. */
 static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
 {
     struct stage *s = &out->stages[w->id];
@@ -8,26 +40,54 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     for (unsigned i = 0; !out->ops->takes_loans && i < s->n; i++)
         packet_whole(s->at[i]);
     uint64_t packets = io.counters->tx_packets, bytes = io.counters->tx_bytes;
-    out->ops->tx(out, &io, s->at, s->n);
+    if (!s->cost)
+        s->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
+    unsigned n;
+    for (unsigned i = 0; i < s->n; i += n) {
+        if (step_ending()) {
+            give_up(t, s, i);
+            break;
+        }
+        uint64_t before = clock_now();
+        n = burst(w, s);
+        n = n < s->n - i ? n : s->n - i;
+        out->ops->tx(out, &io, s->at + i, n);
+        note_cost(s, clock_now() - before, n);
+        step(STEP_CHECK);
+    }
     s->n = 0;
     t->account->tx_packets += io.counters->tx_packets - packets;
     t->account->tx_bytes += io.counters->tx_bytes - bytes;
 }
 
-static struct stage *stage_of(struct worker *w, struct port *out)
+static struct stage *stage_of(struct worker *w, struct wtenant *t, struct port *out)
 {
     struct stage *s = &out->stages[w->id];
     if (!s->n && !s->next) {
-        s->next = w->pending ? w->pending : out;   /* the last points at itself: listed */
-        w->pending = out;
+        s->next = t->pending ? t->pending : out;   /* the last points at itself: listed */
+        t->pending = out;
     }
     return s;
 }
 
+static bool admitted(struct worker *w, struct wtenant *t, struct port *out, const struct packet *p)
+{
+    struct qos *q = atomic_load_explicit(&out->qos, memory_order_acquire);
+    if (__builtin_expect(!q || qos_admit(q, w->id, p, w->now), 1))
+        return true;
+    t->account->drops[DROP_QUEUE]++;
+    shm_port(w->dp, w->id, out->slot)->tx_drops++;
+    return false;
+}
+
 void tx_stage_all(struct worker *w, struct wtenant *t, struct port *out, struct packet **packets, unsigned n)
 {
-    struct stage *s = stage_of(w, out);
+    struct stage *s = stage_of(w, t, out);
     for (unsigned i = 0; i < n; i++) {
+        if (!admitted(w, t, out, packets[i])) {
+            packet_unref(packets[i]);
+            continue;
+        }
         if (s->n == PORT_STAGE)
             flush_port(w, t, out);
         s->at[s->n++] = packets[i];
@@ -36,7 +96,9 @@ void tx_stage_all(struct worker *w, struct wtenant *t, struct port *out, struct 
 
 void tx_stage(struct worker *w, struct wtenant *t, struct port *out, struct packet *p)
 {
-    struct stage *s = stage_of(w, out);
+    if (!admitted(w, t, out, p))
+        return;
+    struct stage *s = stage_of(w, t, out);
     if (s->n == PORT_STAGE)
         flush_port(w, t, out);
     p->refs++;
@@ -45,8 +107,8 @@ void tx_stage(struct worker *w, struct wtenant *t, struct port *out, struct pack
 
 void tx_flush(struct worker *w, struct wtenant *t)
 {
-    struct port *out = w->pending;
-    w->pending = NULL;
+    struct port *out = t->pending;
+    t->pending = NULL;
     while (out) {
         struct stage *s = &out->stages[w->id];
         struct port *next = s->next == out ? NULL : s->next;

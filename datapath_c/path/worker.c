@@ -3,24 +3,28 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include <urcu-qsbr.h>
-#include "path/act.h"
-#include "path/lookup.h"
-#include "path/parse.h"
+#include "base/defer.h"
+#include "flow/cache.h"
 #include "path/polling.h"
-#include "path/process.h"
-#include "path/slow_path.h"
-#include "path/tx.h"
+#include "path/turn.h"
 #include "tunnel/vtep.h"
 
-#define POOL_PACKETS 2048
+#define POOL_PACKETS 4096
 #define POLL_INTERVAL_US 10    /* how often ready ports are looked for while somebody is active */
 #define RING_INTERVAL_US 5     /* how often other ports are looked for while only rings are looked at */
 #define SPIN_US 50             /* how long an idle worker spins before it sleeps */
 #define SLEEP_MS 100           /* the longest sleep */
 #define EVENTS 64
 #define STALL_US 20            /* a gap in the idle loop longer than this is the machine's */
+#define LETTERS 16             /* carried out in one step */
+#define UPLINK_WEIGHT 100      /* of receiving from shared tunnels, as a tenant's */
+#define TURN_STALL_US 2        /* likewise within a turn, where the clock is looked at every STEP_CHECK units of work */
+
+static struct limit no_limit;
+static void carry_out_letters(struct worker *w);
 
 struct worker *worker_new(struct datapath *dp, unsigned id, int *error)
 {
@@ -33,11 +37,15 @@ struct worker *worker_new(struct datapath *dp, unsigned id, int *error)
     w->id = id;
     w->dp = dp;
     w->row = shm_worker(dp, id);
-    wfq_init(&w->sched, dp->slice);
+    w->slice = dp->slice;
+    w->stall = clock_from_us(TURN_STALL_US);
+    w->uplink = (struct subject){.entity.weight = UPLINK_WEIGHT * WEIGHT_ONE, .limit = &no_limit, .account = shm_account(dp, id, 0)};
+    scheduler_init(&w->sched, policy_by_number(dp->policy), dp->slice);
     if ((*error = packet_pool_init(&w->pool, POOL_PACKETS)) || (*error = mailbox_init(&w->mail))) {
         free(w);
         return NULL;
     }
+    defer_watch(w->turns, DP_MAX_TENANTS);
     w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
     epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->mail.event_fd, &e);
@@ -49,20 +57,32 @@ struct worker *worker_new(struct datapath *dp, unsigned id, int *error)
 
 void worker_free(struct worker *w)
 {
-    mailbox_drain(&w->mail, w);
+    do
+        carry_out_letters(w);
+    while (w->letters);
     for (uint32_t i = 0; i < DP_MAX_TENANTS; i++) {
         struct wtenant *t = w->tenants[i];
         if (!t)
             continue;
+        turn_finish_jobs(w, t);
         if (t->cache)
             cache_free(t->cache);
         free(t);
     }
-    wfq_destroy(&w->sched);
+    turn_free_stacks(w);
+    defer_unwatch(w->turns);
+    scheduler_destroy(&w->sched);
     close(w->epoll_fd);
     mailbox_close(&w->mail);
     packet_pool_destroy(&w->pool);
     free(w);
+}
+
+void worker_end_turns(struct worker *w, uint32_t tenant)
+{
+    for (uint32_t i = tenant; i < (tenant ? tenant + 1 : DP_MAX_TENANTS); i++)
+        if (w->tenants[i])
+            turn_end(w, w->tenants[i]);
 }
 
 void worker_post(struct worker *w, struct letter *l)
@@ -75,6 +95,19 @@ void worker_post(struct worker *w, struct letter *l)
     }
 }
 
+static void set_weight(struct worker *w, struct wtenant *t)
+{
+    uint64_t weight = atomic_load_explicit(&w->weights[t->subject.id], memory_order_relaxed);
+    t->subject.entity.weight = weight ? weight : WEIGHT_ONE;
+}
+
+void worker_charge(struct worker *w, struct wtenant *t, uint64_t cycles)
+{
+    runqueue_charge(&w->sched.queue, &t->subject.entity, cycles);
+    if (w->sched.queue.ops->protects)
+        limit_charge(&t->tenant->limit, w->now, cycles);
+}
+
 struct wtenant *worker_tenant(struct worker *w, struct tenant *t)
 {
     struct wtenant *wt = w->tenants[t->conf.id];
@@ -84,15 +117,21 @@ struct wtenant *worker_tenant(struct worker *w, struct tenant *t)
     if (!wt)
         return NULL;
     wt->tenant = t;
-    wt->entity.weight = t->conf.weight;
+    wt->worker = w;
     wt->account = shm_account(w->dp, w->id, t->conf.id);
+    wt->subject.id = t->conf.id;
+    wt->subject.limit = &t->limit;
+    wt->subject.account = wt->account;
+    wt->subject.entity.vtime = w->sched.queue.vtime;
+    packet_pool_share(&wt->pool, &w->pool);
+    set_weight(w, wt);
     return w->tenants[t->conf.id] = wt;
 }
 
 struct port_io worker_io(struct worker *w, struct port *p)
 {
     struct wtenant *t = worker_tenant(w, p->bridge->tenant);
-    return (struct port_io){.worker = w->id, .pool = &w->pool, .counters = shm_port(w->dp, w->id, p->slot),
+    return (struct port_io){.worker = w->id, .pool = &t->pool, .counters = shm_port(w->dp, w->id, p->slot),
                             .drops = t->account->drops};
 }
 
@@ -110,81 +149,52 @@ void worker_wake(struct worker *w, struct rxq *q)
     else
         t->first = q;
     t->last = q;
-    t->entity.weight = t->tenant->conf.weight;
-    wfq_wake(&w->sched, &t->entity);
+    worker_runnable(w, t);
 }
 
-/* The queue at the front has nothing (more). */
-static void retire_first(struct wtenant *t)
+void worker_runnable(struct worker *w, struct wtenant *t)
 {
-    struct rxq *q = t->first;
-    q->active = false;
-    t->first = q->next;
-    if (!t->first)
-        t->last = NULL;
-}
-
-static void rotate(struct wtenant *t)
-{
-    if (t->first == t->last)
+    if (t->subject.entity.runnable)
         return;
-    struct rxq *q = t->first;
-    t->first = q->next;
-    q->next = NULL;
-    t->last->next = q;
-    t->last = q;
+    set_weight(w, t);
+    scheduler_wake(&w->sched, &t->subject, w->now);
 }
 
-static void note_stretch(struct worker *w, uint64_t now)
+/* From one decision to the next: in t's turn or, where t is NULL, in work of the system's own. */
+static void note_stretch(struct worker *w, uint64_t now, const struct wtenant *t)
 {
-    uint64_t stretch = now - w->last_decision;
+    struct dp_shm_worker *row = w->row;
+    uint64_t raw = now - w->last_decision, stretch = raw - (w->stalled < raw ? w->stalled : raw);
     w->last_decision = now;
-    w->row->stretch[stretch ? 63 - __builtin_clzll(stretch) : 0]++;
-    if (stretch > w->row->longest)
-        w->row->longest = stretch;
+    w->stalled = 0;
+    row->stretch[stretch ? 63 - __builtin_clzll(stretch) : 0]++;
+    if (raw > row->longest_raw)
+        row->longest_raw = raw;
+    if (stretch <= row->longest)
+        return;
+    row->longest = stretch;
+    row->longest_tenant = t ? t->subject.id : 0;
+    row->longest_stage = t && w->stage ? (uint64_t)(w->stage - t->account->cycles) : 0;
+    row->longest_port = t && t->at ? t->at->slot + 1 : 0;
 }
 
-/* A tenant's turn: batches from its queues until the slice is over or it has nothing left. */
-static void run_turn(struct worker *w, struct wtenant *t)
+static int wait_for_events(struct worker *w, struct epoll_event *events, uint64_t timeout)
 {
-    worker_account(w, &t->account->cycles[DP_STAGE_RX]);
-    uint64_t start = w->now;
-    t->account->turns++;
-    while (t->first) {
-        struct rxq *q = t->first;
-        struct packet *batch[BATCH];
-        struct port_io io = worker_io(w, q->port);
-        unsigned n = q->port->ops->rx(q, &io, batch, BATCH);
-        if (n < BATCH)
-            retire_first(t);
-        else
-            rotate(t);
-        if (n) {
-            n = receive(w, t, q->port, &io, batch, n);
-            worker_process(w, t, batch, n);
-        }
-        worker_account(w, &t->account->cycles[DP_STAGE_RX]);
-        if (w->now - start >= w->dp->slice)
-            break;
-    }
-    if (t->cache)
-        cache_sweep(t->cache, w->now, 10 * clock_hz, 4);
-    wfq_charge(&w->sched, &t->entity, w->now - start + t->extra);
-    t->extra = 0;
-    if (!t->first)
-        wfq_sleep(&w->sched, &t->entity);
-    w->last_work = w->now;
+    uint64_t ns = (uint64_t)((double)timeout * 1e9 / (double)clock_hz);
+    struct timespec t = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+    return timeout ? epoll_pwait2(w->epoll_fd, events, EVENTS, &t, NULL) : epoll_wait(w->epoll_fd, events, EVENTS, 0);
 }
 
-/* Finds ready ports, waiting up to `timeout` ms for them. */
-static bool poll_ports(struct worker *w, int timeout)
+/* Finds ready ports, waiting up to `timeout` cycles for them. */
+static bool poll_ports(struct worker *w, uint64_t timeout)
 {
     struct epoll_event events[EVENTS];
     if (timeout) {
         urcu_qsbr_thread_offline();
-        atomic_store_explicit(&w->asleep, true, memory_order_release);
+        /* Parked tenants may have packets in hand. */
+        atomic_store_explicit(&w->asleep, !w->sched.parked.n, memory_order_release);
     }
-    int n = epoll_wait(w->epoll_fd, events, EVENTS, timeout);
+    int n = wait_for_events(w, events, timeout);
     if (timeout) {
         /* A0: in one order with S0. Whoever still sees us asleep has made its change before we look at anything. */
         atomic_store_explicit(&w->asleep, false, memory_order_seq_cst);
@@ -193,7 +203,7 @@ static bool poll_ports(struct worker *w, int timeout)
     }
     for (int i = 0; i < n; i++) {
         if (events[i].data.ptr == w->dp)
-            vtep_receive(w->dp->vtep, w);
+            scheduler_wake(&w->sched, &w->uplink, w->now);
         else if (events[i].data.ptr)
             worker_wake(w, events[i].data.ptr);   /* NULL is the mailbox, which every step looks at */
     }
@@ -217,14 +227,31 @@ static bool idle(struct worker *w)
             return false;
         w->last_look = w->now;
     }
-    bool spin = !w->dp->threaded || w->dp->poll || w->polled || w->now - w->last_work < clock_from_us(SPIN_US);
+    /* Not beyond when a limit lets somebody run again. */
+    uint64_t longest = clock_from_ms(SLEEP_MS), next = scheduler_next(&w->sched);
+    if (next)
+        longest = next < w->now ? 0 : next - w->now < longest ? next - w->now : longest;
+    bool spin = !w->dp->threaded || w->dp->poll || w->polled || w->now - w->last_work < clock_from_us(SPIN_US) ||
+                longest < clock_from_us(SPIN_US);
     if (spin)
-        return poll_ports(w, 0);
+        return poll_ports(w, 0) || (!w->dp->threaded && next && next <= w->now);
     w->row->sleeps++;
-    bool any = poll_ports(w, SLEEP_MS);
+    bool any = poll_ports(w, longest);
     w->last_work = w->now;
     w->last_decision = w->now;
     return any;
+}
+
+/* A few of the main thread's calls; the rest waits for the next step. */
+static void carry_out_letters(struct worker *w)
+{
+    if (!w->letters)
+        w->letters = mailbox_take(&w->mail);
+    for (int i = 0; i < LETTERS && w->letters; i++) {
+        struct letter *l = w->letters;
+        w->letters = l->next;
+        l->fn(l, w);
+    }
 }
 
 bool worker_step(struct worker *w)
@@ -234,21 +261,32 @@ bool worker_step(struct worker *w)
     w->row->loops++;
     uint64_t second = w->now / clock_hz;
     w->now_s = (uint32_t)second;
-    if (!mailbox_empty(&w->mail)) {
+    if (w->letters || !mailbox_empty(&w->mail)) {
         worker_account(w, &w->row->system[DP_SYS_HOUSEKEEPING]);
-        any = mailbox_drain(&w->mail, w);
+        carry_out_letters(w);
+        any = true;
     }
-    struct wtenant *t = (struct wtenant *)wfq_pick(&w->sched);
-    if (!t)
-        return idle(w) || any;
-    run_turn(w, t);
-    worker_account(w, &w->row->system[DP_SYS_POLL]);
-    note_stretch(w, w->now);
+    struct subject *s = scheduler_pick(&w->sched, w->now);
+    if (!s)
+        return w->letters || idle(w) || any;
+    struct wtenant *t = s == &w->uplink ? NULL : (struct wtenant *)s;
+    if (t) {
+        uint64_t cycles = turn_run(w, t);
+        scheduler_charge(&w->sched, s, w->now, cycles, turn_due(t));
+    } else {
+        bool more;
+        uint64_t cycles = vtep_receive(w->dp->vtep, w, &more);
+        scheduler_charge(&w->sched, s, w->now, cycles, more);
+    }
+    w->last_work = w->now;
+    note_stretch(w, w->now, t);
     if (w->polled)
         polling_look(w);
     if (w->now - w->last_poll >= clock_from_us(POLL_INTERVAL_US)) {
         w->last_poll = w->now;
         poll_ports(w, 0);
+        worker_account(w, &w->row->system[DP_SYS_POLL]);
+        note_stretch(w, w->now, NULL);
     }
     return true;
 }
@@ -256,6 +294,7 @@ bool worker_step(struct worker *w)
 static void *run(void *arg)
 {
     struct worker *w = arg;
+    prctl(PR_SET_TIMERSLACK, 1);
     urcu_qsbr_register_thread();
     worker_account(w, &w->row->system[DP_SYS_IDLE]);
     while (!atomic_load_explicit(&w->stop, memory_order_relaxed))

@@ -5,10 +5,12 @@
 #define VSWITCH_WORKER_H
 #include <pthread.h>
 #include "base/packet.h"
+#include "base/step.h"
 #include "path/datapath.h"
 #include "port/port.h"
 #include "sched/account.h"
-#include "sched/policy.h"
+#include "sched/fiber.h"
+#include "sched/scheduler.h"
 
 #define BATCH 32
 
@@ -16,13 +18,22 @@ struct cache;
 
 /* A tenant on one worker. */
 struct wtenant {
-    struct entity entity;      /* first: the scheduler hands it back */
+    struct subject subject;    /* first: the scheduler hands it back */
     struct tenant *tenant;
+    struct worker *worker;
     struct dp_shm_account *account;
     struct cache *cache;       /* NULL until its first packet */
+    struct packet_pool pool;   /* draws on the worker's */
     struct rxq *first, *last;  /* queues that may have packets, served in turn */
     struct packet *patched_first, *patched_last;   /* on their way through a patch port */
-    uint64_t extra;            /* cycles spent for it outside its turns, charged at the next */
+    struct port *pending;      /* ports with staged packets */
+    struct letter *jobs, *last_job;    /* what else is to be done within its turns, in order */
+    uint32_t n_jobs;
+    uint32_t cost;             /* cycles of a packet, moving average; 0 = none measured yet */
+    uint64_t spent;            /* cycles of its turns */
+    struct fiber *fiber;       /* the stack of the turn that has begun */
+    bool suspended;            /* in the middle of something */
+    const struct port *at;     /* where the batch in hand came from; only to tell of */
 };
 
 struct worker {
@@ -34,17 +45,31 @@ struct worker {
     _Atomic bool asleep;       /* holds no packet and will look at everything anew when it wakes */
     int epoll_fd;
     struct packet_pool pool;
-    struct wfq sched;
+    struct scheduler sched;
+    struct subject uplink;     /* receiving from shared tunnels: what turns out to be nobody's is charged to it */
+    struct letter *letters;    /* taken out of the mailbox and not yet carried out */
     struct clerk clerk;
     struct dp_shm_worker *row;
     struct wtenant *tenants[DP_MAX_TENANTS];
-    struct wtenant *running;   /* whose turn it is */
+    struct wtenant *running;   /* whose turn it is, while its stack is in use */
+    struct fiber loop;         /* the thread's own stack */
+    struct fiber *stacks;      /* for turns */
+    uint32_t n_stacks;
+    uint64_t slice;            /* cycles of a turn */
+    uint64_t stall;            /* a gap between two looks at the clock longer than this is the machine's */
+    uint64_t turn_start, deadline;
+    uint64_t looked;           /* clock, when time was last looked at within a turn */
+    uint64_t stalled;          /* cycles of this stretch in which the machine had taken the core away */
+    uint64_t *stage;           /* what the turn was in when it was suspended */
     struct rxq *polled;        /* rings that it looks at itself: path/polling.c */
     uint64_t last_look;        /* at the other ports, while it has rings to look at */
-    struct port *pending;      /* ports with staged packets */
     uint64_t now;              /* of the last account switch */
     uint32_t now_s;            /* the same in seconds, for ageing */
     uint64_t last_poll, last_work, last_decision;
+    /* By tenant: odd while a turn that was suspended hasn't finished what it had begun. Read by the main thread. */
+    _Atomic uint32_t turns[DP_MAX_TENANTS];
+    /* By tenant: its weight here, from the main thread. */
+    _Atomic uint64_t weights[DP_MAX_TENANTS];
 };
 
 struct worker *worker_new(struct datapath *dp, unsigned id, int *error);
@@ -59,6 +84,12 @@ bool worker_step(struct worker *w);
 struct wtenant *worker_tenant(struct worker *w, struct tenant *t);
 /* A queue may have packets: its tenant becomes runnable. Worker thread. */
 void worker_wake(struct worker *w, struct rxq *q);
+/* The tenant has something to do: its queues, jobs, or a suspended turn. Worker thread. */
+void worker_runnable(struct worker *w, struct wtenant *t);
+/* Charges the tenant cycles that were spent for it outside its turns. Worker thread. */
+void worker_charge(struct worker *w, struct wtenant *t, uint64_t cycles);
+/* Ends the suspended turn of a tenant, or (0) of every tenant. Worker thread. */
+void worker_end_turns(struct worker *w, uint32_t tenant);
 /* Processes packets of one tenant, already received, and sends what comes of them. Worker thread. */
 void worker_process(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n);
 struct port_io worker_io(struct worker *w, struct port *p);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include "path/polling.h"
+#include "path/turn.h"
 
 struct call {
     struct letter letter;
@@ -46,6 +47,7 @@ void worker_watch(struct worker *w, struct rxq *q)
 
 void worker_unwatch(struct worker *w, struct rxq *q)
 {
+    struct wtenant *t = w->tenants[q->port->bridge->tenant->conf.id];
     q->registered = false;
     polling_end(w, q);
     if (q->fd >= 0)
@@ -57,7 +59,6 @@ void worker_unwatch(struct worker *w, struct rxq *q)
     }
     q->tail = NULL;
     q->n = 0;
-    struct wtenant *t = w->tenants[q->port->bridge->tenant->conf.id];
     if (!q->active || !t)
         return;
     q->active = false;
@@ -70,19 +71,28 @@ void worker_unwatch(struct worker *w, struct rxq *q)
         t->first = q->next;
     if (t->last == q)
         t->last = before;
-    if (!t->first)
-        wfq_sleep(&w->sched, &t->entity);
+    if (!turn_due(t))
+        scheduler_sleep(&w->sched, &t->subject, w->now);
 }
 
-/* ---- barrier: the same, without waiting ---- */
+/* ---- barrier: the same, without waiting ----
+ *
+ * What a worker has begun for a tenant ends with the tenant's turn, or what of it was suspended, and with the jobs that came
+ * before the barrier. So the barrier is a job of each tenant that has any of these, and else is passed at once. */
 
 struct barrier {
     struct letter letter;
     _Atomic unsigned left;
     struct datapath *dp;
+    uint32_t tenant;           /* whose packets are waited for; 0 = everybody's */
     void (*done)(void *);
     void *arg;
     struct call calls[];
+};
+
+struct stop {                  /* a barrier on one tenant's way */
+    struct letter letter;
+    struct barrier *barrier;
 };
 
 static void arrived(struct letter *l, void *consumer)
@@ -97,13 +107,46 @@ static bool is_last(struct barrier *b)
     return atomic_fetch_sub_explicit(&b->left, 1, memory_order_acq_rel) == 1;
 }
 
-static void pass(struct worker *w, void *arg)
+static void pass_one(struct barrier *b)
 {
-    struct barrier *b = arg;
     if (is_last(b)) {
         b->letter.fn = arrived;
         mailbox_post(&b->dp->mail, &b->letter);
     }
+}
+
+static void leave_stop(struct letter *l, void *consumer)
+{
+    struct stop *s = (struct stop *)l;
+    pass_one(s->barrier);
+    free(s);
+}
+
+/* Without memory for a stop the turn is ended instead, and its jobs are what gets lost. */
+static void stop_at(struct worker *w, struct wtenant *t, struct barrier *b)
+{
+    if (!t || !(t->suspended || t->jobs))
+        return;
+    struct stop *s = malloc(sizeof *s);
+    if (!s) {
+        turn_end(w, t);
+        turn_finish_jobs(w, t);
+        return;
+    }
+    s->barrier = b;
+    atomic_fetch_add_explicit(&b->left, 1, memory_order_relaxed);
+    turn_add_job(w, t, &s->letter, leave_stop);
+}
+
+static void pass(struct worker *w, void *arg)
+{
+    struct barrier *b = arg;
+    if (b->tenant)
+        stop_at(w, w->tenants[b->tenant], b);
+    else
+        for (uint32_t i = 1; i < DP_MAX_TENANTS; i++)
+            stop_at(w, w->tenants[i], b);
+    pass_one(b);
 }
 
 /* A worker that sleeps with nothing in its mailbox has no packet in flight, and will see every change when it wakes. */
@@ -113,7 +156,7 @@ static bool has_nothing(struct worker *w)
     return mailbox_empty(&w->mail) && atomic_load_explicit(&w->asleep, memory_order_seq_cst);
 }
 
-void datapath_barrier(struct datapath *dp, void (*done)(void *), void *arg)
+void datapath_barrier(struct datapath *dp, uint32_t tenant, void (*done)(void *), void *arg)
 {
     struct barrier *b = calloc(1, sizeof *b + dp->n_workers * sizeof b->calls[0]);
     if (!b) {
@@ -121,6 +164,7 @@ void datapath_barrier(struct datapath *dp, void (*done)(void *), void *arg)
         return;
     }
     b->dp = dp;
+    b->tenant = tenant;
     b->done = done;
     b->arg = arg;
     /* One more than there are workers: this loop's own. */

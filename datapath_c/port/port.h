@@ -18,6 +18,7 @@
 struct port;
 struct bridge;
 struct megaflow;
+struct qos;
 
 /* What a driver needs of the worker that calls it. */
 struct port_io {
@@ -67,8 +68,9 @@ struct port_ops {
 extern const struct port_ops tap_ops, netdev_ops, vxlan_ops, patch_ops, dummy_ops, vhost_ops;
 
 struct stage {                 /* packets of one worker on their way to the port */
-    struct port *next;         /* in the worker's list of ports to flush */
+    struct port *next;         /* in the tenant's list of ports to flush */
     unsigned n;
+    uint32_t cost;             /* cycles of a packet, moving average; 0 = none measured yet */
     struct packet *at[PORT_STAGE];
     /* The megaflow of everything that this port receives, where the port alone decided; path/lookup.c's. */
     struct megaflow *direct;
@@ -86,6 +88,7 @@ struct port {
     uint32_t mtu;              /* bytes of IP, 0 = no limit */
     uint64_t opened;           /* clock */
     void *driver;
+    struct qos *_Atomic qos;   /* queues and rate (qos.h), or NULL */
     unsigned n_queues;
     struct rxq queues[PORT_MAX_QUEUES];
     struct stage stages[];     /* one a worker */

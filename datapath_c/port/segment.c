@@ -1,7 +1,10 @@
 /* TCP segmentation and checksum completion in software, for ports that can't leave them to a device. */
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "base/step.h"
 #include "port/port.h"
+
+#define SEGMENT_UNITS 8        /* of base/step.h: a segment is copied and summed */
 
 /* Fills in the checksum that NEEDS_CSUM left open. The field holds the pseudo-header's sum. */
 static void complete_csum(struct packet *p)
@@ -82,6 +85,7 @@ static unsigned segment_tcp(struct packet *p, struct port_io *io, struct packet 
         }
         memcpy(s->data, p->data, payload);
         memcpy(s->data + payload, p->data + at, take);
+        step(SEGMENT_UNITS);
         s->len = payload + take;
         packet_copy_meta(s, p);
         finish_segment(s, ip, tcp, v6, (uint16_t)(id + n), seq + (at - payload), n == 0, take == left);

@@ -188,7 +188,13 @@ static void unlock(struct vhost_ring *v)
 /* Sends packets that the ring takes as they are, and gives their references back. */
 static void send_batch(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n)
 {
-    unsigned sent = v && usable(v) ? split_tx(v, io, packets, n) : 0;
+    unsigned sent = 0;
+    if (v) {
+        lock(v);
+        if (usable(v))
+            sent = split_tx(v, io, packets, n);
+        unlock(v);
+    }
     uint64_t bytes = 0;
     for (unsigned i = 0; i < n; i++) {
         bytes += i < sent ? packets[i]->len : 0;
@@ -203,8 +209,6 @@ static void send_batch(struct vhost_ring *v, struct port_io *io, struct packet *
 static void vhost_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
 {
     struct vhost_ring *v = tx_ring(p->driver, io->worker);
-    if (v)
-        lock(v);
     unsigned begin = 0;
     for (unsigned i = 0; v && i < n; i++) {
         if (takes_whole(v, packets[i]))
@@ -217,8 +221,6 @@ static void vhost_tx(struct port *p, struct port_io *io, struct packet **packets
         begin = i + 1;
     }
     send_batch(v, io, packets + begin, n - begin);
-    if (v)
-        unlock(v);
 }
 
 static bool connected(const struct vhost *d)

@@ -237,8 +237,8 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
         max = VHOST_BURST;
     if (n > max)
         n = (uint16_t)max;
-    if (n > io->pool->n_free)
-        n = (uint16_t)io->pool->n_free;
+    if (n > packet_pool_room(io->pool))
+        n = (uint16_t)packet_pool_room(io->pool);
     for (uint16_t i = 0; i < n; i++) {
         heads[i] = *(volatile uint16_t *)&v->driver->ring[(uint16_t)(v->avail + i) & v->mask];
         __builtin_prefetch(&v->desc[heads[i] & v->mask]);

@@ -1,35 +1,93 @@
 /* Who runs next on a worker. A policy knows accounts and work, not packets: entities become runnable, are picked, run for a
- * turn, are charged, and stay runnable or go to sleep. One policy a file; one worker each, no locks. */
+ * turn, are charged, and stay runnable or go to sleep. One policy a file, behind one small interface, so that they are
+ * compared in one benchmark; one runqueue a worker, no locks. */
 #ifndef VSWITCH_POLICY_H
 #define VSWITCH_POLICY_H
-#include <stdbool.h>
-#include <stdint.h>
+#include <stddef.h>
+#include "sched/heap.h"
+
+#define VTIME_ONE (1u << 24)
+#define WEIGHT_ONE 840         /* of an entity, for a tenant's weight of 1: divides evenly by up to 8 workers */
+#define DEBT_SLICES 1024       /* the most that an entity can owe */
 
 struct entity {                /* a tenant on a worker */
-    uint64_t vtime;            /* cycles spent, times VTIME_ONE / weight */
-    uint32_t weight;
-    uint32_t position;         /* in the heap, 0 = not runnable */
+    uint64_t vtime;            /* cycles spent, times VTIME_ONE / weight; wraps around */
+    uint64_t rest;             /* of the division, so that shares are exact: less than weight */
+    uint64_t weight;
+    uint32_t position;         /* in the runqueue's heap or the parked ones', 0 = in none */
+    bool runnable, parked;
+    struct entity *next, *prev;/* in a list */
+    uint64_t since;            /* clock: runnable or parked since then */
 };
 
-#define VTIME_ONE 1024
-
-/* Weighted fair queueing by virtual time: the runnable entity that has had least for its weight runs. */
-struct wfq {
-    struct entity **heap;      /* 1-based binary heap by vtime */
-    uint32_t n, capacity;
+struct runqueue {
+    const struct policy_ops *ops;
+    struct heap heap;
     uint64_t vtime;            /* of the last one picked: never falls */
-    uint64_t lag;              /* how far behind vtime a sleeper may wake */
+    uint64_t slice;            /* cycles */
+    struct entity *first, *last;
+    uint32_t n;
 };
 
-/* `slice` in cycles: a sleeper wakes at most one slice's worth of virtual time ahead of the others. */
-void wfq_init(struct wfq *s, uint64_t slice);
-void wfq_destroy(struct wfq *s);
-/* Makes an entity runnable. 0 or -ENOMEM. */
-int wfq_wake(struct wfq *s, struct entity *e);
-void wfq_sleep(struct wfq *s, struct entity *e);
-/* The entity whose turn it is, or NULL; it stays runnable. */
-struct entity *wfq_pick(struct wfq *s);
-/* Charges the turn of an entity that wfq_pick gave. */
-void wfq_charge(struct wfq *s, struct entity *e, uint64_t cycles);
+struct policy_ops {
+    const char *name;
+    bool protects;             /* turns end with their slice, and limits hold; else a turn is a batch from each ready queue */
+    /* Makes an entity that isn't runnable runnable. 0 or -ENOMEM. */
+    int (*add)(struct runqueue *q, struct entity *e);
+    void (*remove)(struct runqueue *q, struct entity *e);
+    /* The entity whose turn it is, or NULL; it stays runnable. */
+    struct entity *(*pick)(struct runqueue *q);
+    /* Charges the turn of an entity, runnable or not. */
+    void (*charge)(struct runqueue *q, struct entity *e, uint64_t cycles);
+};
+
+/* By virtual time and weight; turn about, whatever a turn costs; as other switches do: first come, first served. */
+extern const struct policy_ops policy_wfq, policy_round_robin, policy_none;
+/* By enum dp_policy; NULL for none such. */
+const struct policy_ops *policy_by_number(uint32_t number);
+
+void runqueue_init(struct runqueue *q, const struct policy_ops *ops, uint64_t slice);
+void runqueue_destroy(struct runqueue *q);
+
+static inline int runqueue_wake(struct runqueue *q, struct entity *e)
+{
+    if (e->runnable)
+        return 0;
+    int error = q->ops->add(q, e);
+    e->runnable = !error;
+    q->n += !error;
+    return error;
+}
+
+static inline void runqueue_sleep(struct runqueue *q, struct entity *e)
+{
+    if (!e->runnable)
+        return;
+    q->ops->remove(q, e);
+    e->runnable = false;
+    q->n--;
+}
+
+static inline struct entity *runqueue_pick(struct runqueue *q)
+{
+    return q->ops->pick(q);
+}
+
+static inline void runqueue_charge(struct runqueue *q, struct entity *e, uint64_t cycles)
+{
+    q->ops->charge(q, e, cycles);
+}
+
+/* Whether it has had a slice or more ahead of the others. */
+static inline bool runqueue_owes(const struct runqueue *q, const struct entity *e)
+{
+    return key_before(q->vtime + q->slice * VTIME_ONE / e->weight, e->vtime);
+}
+
+/* A list of runnable entities, for policies without order: picked from the front, put at the end. */
+int list_add(struct runqueue *q, struct entity *e);
+void list_remove(struct runqueue *q, struct entity *e);
+struct entity *list_pick(struct runqueue *q);
+void list_charge(struct runqueue *q, struct entity *e, uint64_t cycles);
 
 #endif

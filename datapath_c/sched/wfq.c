@@ -1,108 +1,64 @@
-#include "sched/policy.h"
+/* Weighted fair queueing by virtual time: the runnable entity that has had least for its weight runs. Start-time fair queueing
+ * (Goyal, Vin, Cheng, SIGCOMM '96) with time for packets: the queue's virtual time is that of the one picked last.
+ *
+ * Who slept wakes at most one slice of its own ahead of the others, so that it runs soon and brings no hoard. What it owes (a
+ * turn that overran, work done for it outside its turns) it still owes, but never more than DEBT_SLICES: the rest was some
+ * system call's or the machine's, and is nobody's plan. */
 #include <assert.h>
-#include <errno.h>
-#include <stdlib.h>
+#include "sched/policy.h"
 
-void wfq_init(struct wfq *s, uint64_t slice)
+#define MAX_CYCLES (UINT64_C(1) << 38)
+
+static uint64_t in_vtime(const struct entity *e, uint64_t cycles)
 {
-    *s = (struct wfq){.lag = slice};
+    return cycles * VTIME_ONE / e->weight;
 }
 
-void wfq_destroy(struct wfq *s)
+static void limit_debt(const struct runqueue *q, struct entity *e)
 {
-    free(s->heap);
-}
-
-static void place(struct wfq *s, struct entity *e, uint32_t i)
-{
-    s->heap[i] = e;
-    e->position = i;
-}
-
-static void sift_up(struct wfq *s, struct entity *e)
-{
-    uint32_t i = e->position;
-    for (; i > 1 && s->heap[i / 2]->vtime > e->vtime; i /= 2)
-        place(s, s->heap[i / 2], i);
-    place(s, e, i);
-}
-
-static void sift_down(struct wfq *s, struct entity *e)
-{
-    uint32_t i = e->position, child;
-    while ((child = i * 2) <= s->n) {
-        if (child < s->n && s->heap[child + 1]->vtime < s->heap[child]->vtime)
-            child++;
-        if (s->heap[child]->vtime >= e->vtime)
-            break;
-        place(s, s->heap[child], i);
-        i = child;
+    uint64_t most = q->vtime + in_vtime(e, q->slice * DEBT_SLICES);
+    if (key_before(most, e->vtime)) {
+        e->vtime = most;
+        e->rest = 0;
     }
-    place(s, e, i);
 }
 
-/* Nobody runnable has had less than the one at the top, and everyone knows their place. */
-static __attribute__((unused)) bool in_order(const struct wfq *s)
+static int add(struct runqueue *q, struct entity *e)
 {
-    for (uint32_t i = 1; i <= s->n; i++)
-        if (s->heap[i]->position != i || (i > 1 && s->heap[i / 2]->vtime > s->heap[i]->vtime))
-            return false;
-    return true;
-}
-
-int wfq_wake(struct wfq *s, struct entity *e)
-{
-    if (e->position)
-        return 0;
-    if (s->n + 1 >= s->capacity) {
-        uint32_t capacity = s->capacity ? s->capacity * 2 : 64;
-        struct entity **heap = realloc(s->heap, capacity * sizeof *heap);
-        if (!heap)
-            return -ENOMEM;
-        s->heap = heap;
-        s->capacity = capacity;
+    uint64_t front = q->vtime - in_vtime(e, q->slice);
+    if (key_before(e->vtime, front)) {
+        e->vtime = front;
+        e->rest = 0;
     }
-    /* Near the front, never with a hoard; what it owes it still owes. */
-    uint64_t ahead = s->lag * VTIME_ONE / e->weight;
-    uint64_t floor = s->vtime > ahead ? s->vtime - ahead : 0;
-    if (e->vtime < floor)
-        e->vtime = floor;
-    e->position = ++s->n;
-    s->heap[s->n] = e;
-    sift_up(s, e);
-    assert(in_order(s));
-    return 0;
+    limit_debt(q, e);
+    return heap_add(&q->heap, e, e->vtime);
 }
 
-void wfq_sleep(struct wfq *s, struct entity *e)
+static void take_out(struct runqueue *q, struct entity *e)
 {
-    uint32_t i = e->position;
-    if (!i)
-        return;
-    struct entity *last = s->heap[s->n--];
-    e->position = 0;
-    if (last == e)
-        return;
-    place(s, last, i);
-    sift_up(s, last);
-    sift_down(s, last);
-    assert(in_order(s));
+    heap_remove(&q->heap, e);
 }
 
-struct entity *wfq_pick(struct wfq *s)
+static struct entity *pick(struct runqueue *q)
 {
-    if (!s->n)
-        return NULL;
-    struct entity *e = s->heap[1];
-    if (e->vtime > s->vtime)
-        s->vtime = e->vtime;
+    struct entity *e = heap_least(&q->heap);
+    if (e && key_before(q->vtime, q->heap.at[1].key))
+        q->vtime = q->heap.at[1].key;
     return e;
 }
 
-void wfq_charge(struct wfq *s, struct entity *e, uint64_t cycles)
+static void charge(struct runqueue *q, struct entity *e, uint64_t cycles)
 {
-    e->vtime += cycles * VTIME_ONE / e->weight;
-    if (e->position)
-        sift_down(s, e);
-    assert(in_order(s));
+    assert(e->weight);
+    if (cycles > MAX_CYCLES)
+        cycles = MAX_CYCLES;
+    uint64_t spent = cycles * VTIME_ONE + e->rest;
+    e->vtime += spent / e->weight;
+    e->rest = spent % e->weight;
+    limit_debt(q, e);
+    if (e->runnable)
+        heap_later(&q->heap, e, e->vtime);
 }
+
+const struct policy_ops policy_wfq = {.name = "wfq", .protects = true, .add = add, .remove = take_out, .pick = pick,
+                                      .charge = charge};

@@ -11,6 +11,7 @@
 #include "flow/table.h"
 #include "path/worker.h"
 #include "port/dummy.h"
+#include "port/qos.h"
 
 struct note {
     struct note *next;
@@ -134,6 +135,23 @@ int sim_add_port(struct sim *s, struct dp_port *p, struct dp_error *error)
 int sim_remove_port(struct sim *s, uint32_t bridge, uint32_t port_no, struct dp_error *error)
 {
     return datapath_remove_port(s->dp, bridge, port_no, error);
+}
+
+int sim_set_queues(struct sim *s, uint32_t bridge, const struct dp_queues *head, const struct dp_queue *queues,
+                   struct dp_error *error)
+{
+    struct port *p = datapath_port(s->dp, bridge, head->port_no, error);
+    return p ? qos_set(p, head, queues, error) : -ENOENT;
+}
+
+int sim_queues(struct sim *s, uint32_t bridge, uint32_t port_no, struct dp_queues *head, struct dp_queue *out)
+{
+    fault f;
+    struct port *p = datapath_port(s->dp, bridge, port_no, &f);
+    if (!p)
+        return -ENOENT;
+    qos_describe(p, clock_now(), head, out);
+    return 0;
 }
 
 int sim_modify_port(struct sim *s, uint32_t bridge, const struct dp_port_mod *m, struct dp_error *error)

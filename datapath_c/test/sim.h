@@ -17,6 +17,10 @@ int sim_set_tenant(struct sim *s, const struct dp_tenant *t, struct dp_error *er
 int sim_set_bridge(struct sim *s, const struct dp_bridge *b, struct dp_error *error);
 int sim_add_port(struct sim *s, struct dp_port *p, struct dp_error *error);
 int sim_remove_port(struct sim *s, uint32_t bridge, uint32_t port_no, struct dp_error *error);
+int sim_set_queues(struct sim *s, uint32_t bridge, const struct dp_queues *head, const struct dp_queue *queues,
+                   struct dp_error *error);
+/* `out` has DP_MAX_QUEUES places. */
+int sim_queues(struct sim *s, uint32_t bridge, uint32_t port_no, struct dp_queues *head, struct dp_queue *out);
 int sim_modify_port(struct sim *s, uint32_t bridge, const struct dp_port_mod *m, struct dp_error *error);
 /* OF bodies, as on the channel. */
 /* OpenFlow 1.5's group_mod and 1.3's meter_mod bodies; what the channel's DP_GROUP_DESC and the others give (`what` is the

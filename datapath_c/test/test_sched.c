@@ -1,91 +1,386 @@
 #include "test/cmocka_all.h"
+#include <stdlib.h>
 #include <string.h>
 #include "sched/account.h"
-#include "sched/policy.h"
+#include "sched/scheduler.h"
+#include "sched/shares.h"
 
 #define SLICE 5200
 
 /* Each pick costs what the entity's packets cost; after `rounds` picks, what did each get? */
-static void run(struct wfq *s, struct entity *e, const uint64_t *cost, uint64_t *spent, unsigned rounds)
+static void run(struct runqueue *s, struct entity *e, const uint64_t *cost, uint64_t *spent, unsigned rounds)
 {
     for (unsigned i = 0; i < rounds; i++) {
-        struct entity *p = wfq_pick(s);
-        wfq_charge(s, p, cost[p - e]);
+        struct entity *p = runqueue_pick(s);
+        runqueue_charge(s, p, cost[p - e]);
         spent[p - e] += cost[p - e];
     }
 }
 
 static void shares_follow_weights_whatever_packets_cost(void **state)
 {
-    struct wfq s;
+    struct runqueue s;
     struct entity e[3] = {{.weight = 1}, {.weight = 2}, {.weight = 4}};
     uint64_t cost[3] = {90 * 80, 80, 700}, spent[3] = {0};
-    wfq_init(&s, SLICE);
+    runqueue_init(&s, &policy_wfq, SLICE);
     for (int i = 0; i < 3; i++)
-        wfq_wake(&s, &e[i]);
+        runqueue_wake(&s, &e[i]);
     run(&s, e, cost, spent, 200000);
     double unit = (double)(spent[0] + spent[1] + spent[2]) / 7;
     for (int i = 0; i < 3; i++) {
         double share = (double)spent[i] / (unit * e[i].weight);
         assert_true(share > 0.99 && share < 1.01);
     }
-    wfq_destroy(&s);
+    runqueue_destroy(&s);
 }
 
 /* Who slept while others spent a thousand slices gets at most about one slice before they run again. */
 static void sleepers_bring_no_hoard(void **state)
 {
-    struct wfq s;
+    struct runqueue s;
     struct entity e[2] = {{.weight = 100}, {.weight = 100}};
     uint64_t cost[2] = {SLICE, SLICE}, spent[2] = {0};
-    wfq_init(&s, SLICE);
-    wfq_wake(&s, &e[0]);
+    runqueue_init(&s, &policy_wfq, SLICE);
+    runqueue_wake(&s, &e[0]);
     run(&s, e, cost, spent, 1000);
-    wfq_wake(&s, &e[1]);
+    runqueue_wake(&s, &e[1]);
     memset(spent, 0, sizeof spent);
     run(&s, e, cost, spent, 10);
     assert_in_range(spent[1], 5 * SLICE, 7 * SLICE);
-    wfq_destroy(&s);
+    runqueue_destroy(&s);
 }
 
 /* Debt is kept: a turn that overran by a hundred slices is paid back before the next. */
 static void overruns_are_paid_back(void **state)
 {
-    struct wfq s;
+    struct runqueue s;
     struct entity e[2] = {{.weight = 100}, {.weight = 100}};
     uint64_t cost[2] = {SLICE, SLICE}, spent[2] = {0};
-    wfq_init(&s, SLICE);
-    wfq_wake(&s, &e[0]);
-    wfq_wake(&s, &e[1]);
-    wfq_charge(&s, &e[0], 100 * SLICE);
-    wfq_sleep(&s, &e[0]);
-    wfq_wake(&s, &e[0]);
+    runqueue_init(&s, &policy_wfq, SLICE);
+    runqueue_wake(&s, &e[0]);
+    runqueue_wake(&s, &e[1]);
+    runqueue_charge(&s, &e[0], 100 * SLICE);
+    runqueue_sleep(&s, &e[0]);
+    runqueue_wake(&s, &e[0]);
     run(&s, e, cost, spent, 99);
     assert_int_equal(spent[0], 0);
-    wfq_destroy(&s);
+    runqueue_destroy(&s);
 }
 
 static void sleeping_entities_are_never_picked(void **state)
 {
-    struct wfq s;
+    struct runqueue s;
     struct entity e[100];
-    wfq_init(&s, SLICE);
+    runqueue_init(&s, &policy_wfq, SLICE);
     memset(e, 0, sizeof e);
     for (int i = 0; i < 100; i++) {
         e[i].weight = 1 + (uint32_t)i;
-        wfq_wake(&s, &e[i]);
+        runqueue_wake(&s, &e[i]);
     }
     for (int i = 0; i < 100; i += 2)
-        wfq_sleep(&s, &e[i]);
+        runqueue_sleep(&s, &e[i]);
     for (int i = 0; i < 1000; i++) {
-        struct entity *p = wfq_pick(&s);
+        struct entity *p = runqueue_pick(&s);
         assert_true((p - e) % 2 == 1);
-        wfq_charge(&s, p, 100 + (uint64_t)i % 7);
+        runqueue_charge(&s, p, 100 + (uint64_t)i % 7);
     }
     for (int i = 1; i < 100; i += 2)
-        wfq_sleep(&s, &e[i]);
-    assert_null(wfq_pick(&s));
-    wfq_destroy(&s);
+        runqueue_sleep(&s, &e[i]);
+    assert_null(runqueue_pick(&s));
+    runqueue_destroy(&s);
+}
+
+/* Over 10 ms at 2.6 GHz, and at any cost of a packet from 1 to 90 times the cheapest: CPU shares within 1 %. */
+static void shares_hold_over_10_ms(void **state)
+{
+    for (unsigned factor = 1; factor <= 90; factor += 89) {
+        struct runqueue s;
+        struct entity e[3] = {{.weight = 1 * WEIGHT_ONE}, {.weight = 2 * WEIGHT_ONE}, {.weight = 4 * WEIGHT_ONE}};
+        uint64_t cost[3] = {SLICE, 80 * factor, 81}, spent[3] = {0}, total = 0;
+        runqueue_init(&s, &policy_wfq, SLICE);
+        for (int i = 0; i < 3; i++)
+            runqueue_wake(&s, &e[i]);
+        while (total < 26000000) {
+            struct entity *p = runqueue_pick(&s);
+            /* A turn is as many packets as come near the slice's end. */
+            uint64_t each = cost[p - e], cycles = each > SLICE ? each : SLICE / each * each;
+            runqueue_charge(&s, p, cycles);
+            spent[p - e] += cycles;
+            total += cycles;
+        }
+        for (int i = 0; i < 3; i++) {
+            double share = (double)spent[i] / (double)total * 7 / (1 << i);
+            assert_true(share > 0.99 && share < 1.01);
+        }
+        runqueue_destroy(&s);
+    }
+}
+
+/* BESS #955: with a share of 1.70 against 1.71, integer strides made one wait 40 times as long. Nobody waits for more than about
+ * a slice of each other, and shares are exact. */
+static void weights_that_are_nearly_equal_take_turns(void **state)
+{
+    struct runqueue s;
+    struct entity e[2] = {{.weight = 170 * WEIGHT_ONE}, {.weight = 171 * WEIGHT_ONE}};
+    uint64_t spent[2] = {0}, waited = 0, longest = 0;
+    runqueue_init(&s, &policy_wfq, SLICE);
+    runqueue_wake(&s, &e[0]);
+    runqueue_wake(&s, &e[1]);
+    for (int i = 0; i < 341 * 1000; i++) {
+        struct entity *p = runqueue_pick(&s);
+        runqueue_charge(&s, p, 251);
+        spent[p - e] += 251;
+        waited = p == &e[0] ? 0 : waited + 251;
+        longest = waited > longest ? waited : longest;
+    }
+    assert_true(longest <= 3 * 251);
+    assert_int_equal(spent[0], UINT64_C(170) * 1000 * 251);
+    runqueue_destroy(&s);
+}
+
+/* BESS #717: who is always runnable and sends nothing is charged for being asked, and takes no more than its share. */
+static void polling_in_vain_is_charged(void **state)
+{
+    struct runqueue s;
+    struct entity e[2] = {{.weight = 100}, {.weight = 100}};
+    uint64_t cost[2] = {40, SLICE}, spent[2] = {0};
+    runqueue_init(&s, &policy_wfq, SLICE);
+    runqueue_wake(&s, &e[0]);
+    runqueue_wake(&s, &e[1]);
+    run(&s, e, cost, spent, 100000);
+    double share = (double)spent[1] / (double)(spent[0] + spent[1]);
+    assert_true(share > 0.49 && share < 0.51);
+    runqueue_destroy(&s);
+}
+
+/* Sleeping after each turn and waking at once brings nothing. */
+static void sleeping_and_waking_brings_nothing(void **state)
+{
+    struct runqueue s;
+    struct entity e[2] = {{.weight = 100}, {.weight = 100}};
+    uint64_t spent[2] = {0};
+    runqueue_init(&s, &policy_wfq, SLICE);
+    runqueue_wake(&s, &e[0]);
+    for (int i = 0; i < 100000; i++) {
+        runqueue_wake(&s, &e[1]);
+        struct entity *p = runqueue_pick(&s);
+        runqueue_charge(&s, p, SLICE);
+        spent[p - e] += SLICE;
+        if (p == &e[1])
+            runqueue_sleep(&s, &e[1]);
+    }
+    double share = (double)spent[1] / (double)(spent[0] + spent[1]);
+    assert_true(share > 0.49 && share < 0.51);
+    runqueue_destroy(&s);
+}
+
+/* Debt has a bottom, so that one system call of seconds doesn't shut a tenant out for as long. */
+static void debt_has_a_bottom(void **state)
+{
+    struct runqueue s;
+    struct entity e[2] = {{.weight = 100}, {.weight = 100}};
+    uint64_t cost[2] = {SLICE, SLICE}, spent[2] = {0};
+    runqueue_init(&s, &policy_wfq, SLICE);
+    runqueue_wake(&s, &e[0]);
+    runqueue_wake(&s, &e[1]);
+    runqueue_charge(&s, &e[0], UINT64_C(1000000) * SLICE);
+    run(&s, e, cost, spent, DEBT_SLICES + 10);
+    assert_in_range(spent[0], SLICE, 20 * SLICE);
+    runqueue_destroy(&s);
+}
+
+/* Virtual time may wrap around while somebody sleeps. */
+static void virtual_time_wraps_around(void **state)
+{
+    struct runqueue s;
+    struct entity e[2] = {{.weight = 100, .vtime = UINT64_MAX - 1000000}, {.weight = 100, .vtime = UINT64_MAX - 1000000}};
+    uint64_t cost[2] = {SLICE, SLICE}, spent[2] = {0};
+    runqueue_init(&s, &policy_wfq, SLICE);
+    s.vtime = UINT64_MAX - 1000000;
+    runqueue_wake(&s, &e[0]);
+    runqueue_wake(&s, &e[1]);
+    run(&s, e, cost, spent, 1000);
+    assert_int_equal(spent[0], spent[1]);
+    assert_true(s.vtime < UINT64_MAX / 2);
+    runqueue_destroy(&s);
+}
+
+static void round_robin_takes_turns(void **state)
+{
+    struct runqueue s;
+    struct entity e[3] = {{.weight = 1}, {.weight = 2}, {.weight = 100}};
+    uint64_t cost[3] = {1, 1, 1}, spent[3] = {0};
+    runqueue_init(&s, &policy_round_robin, SLICE);
+    for (int i = 0; i < 3; i++)
+        runqueue_wake(&s, &e[i]);
+    run(&s, e, cost, spent, 300);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(spent[i], 100);
+    runqueue_sleep(&s, &e[1]);
+    run(&s, e, cost, spent, 100);
+    assert_int_equal(spent[1], 100);
+    assert_int_equal(spent[2], 150);
+    runqueue_destroy(&s);
+}
+
+/* ---- limits and accounts of waiting ---- */
+
+static struct dp_shm_account accounts[2];
+static struct limit limits[2];
+
+static void make_subjects(struct subject s[2])
+{
+    memset(accounts, 0, sizeof accounts);
+    memset(limits, 0, sizeof limits);
+    for (int i = 0; i < 2; i++)
+        s[i] = (struct subject){.entity.weight = WEIGHT_ONE, .id = (uint32_t)i + 1, .limit = &limits[i],
+                                .account = &accounts[i]};
+}
+
+/* Alone on an idle core, a tenant with cpu.max 10 % gets 10 %, in slices all along, and is said to have been throttled. */
+static void a_limit_holds_on_an_idle_core(void **state)
+{
+    struct scheduler s;
+    struct subject t[2];
+    uint64_t now = 3600 * clock_hz, start = now, used = 0, longest = 0, turns_in_a_row = 0;
+    make_subjects(t);
+    clock_init(true);
+    limits[0].ppm = 100000;
+    scheduler_init(&s, &policy_wfq, SLICE);
+    scheduler_wake(&s, &t[0], now);
+    while (now - start < clock_from_ms(100)) {
+        struct subject *p = scheduler_pick(&s, now);
+        if (!p) {
+            turns_in_a_row = 0;
+            now = scheduler_next(&s);
+            continue;
+        }
+        turns_in_a_row += SLICE;
+        longest = turns_in_a_row > longest ? turns_in_a_row : longest;
+        now += SLICE;
+        used += SLICE;
+        scheduler_charge(&s, p, now, SLICE, true);
+    }
+    assert_in_range(used * 1000 / (now - start), 99, 102);
+    assert_true(longest <= 4 * SLICE);
+    assert_in_range(accounts[0].throttled * 1000 / (now - start), 890, 910);
+    scheduler_destroy(&s);
+}
+
+/* Two workers draw on one limit. */
+static void a_limit_is_one_over_all_workers(void **state)
+{
+    struct scheduler s[2];
+    struct subject t[2];
+    uint64_t now = 3600 * clock_hz, start = now, used = 0;
+    make_subjects(t);
+    clock_init(true);
+    t[1].limit = &limits[0];
+    limits[0].ppm = 200000;
+    for (int i = 0; i < 2; i++) {
+        scheduler_init(&s[i], &policy_wfq, SLICE);
+        scheduler_wake(&s[i], &t[i], now);
+    }
+    while (now - start < clock_from_ms(100)) {
+        now += SLICE;
+        for (int i = 0; i < 2; i++) {
+            struct subject *p = scheduler_pick(&s[i], now - SLICE);
+            if (p) {
+                used += SLICE;
+                scheduler_charge(&s[i], p, now, SLICE, true);
+            }
+        }
+    }
+    assert_in_range(used * 1000 / (now - start), 195, 205);
+    for (int i = 0; i < 2; i++)
+        scheduler_destroy(&s[i]);
+}
+
+static void without_protection_there_are_no_limits(void **state)
+{
+    struct scheduler s;
+    struct subject t[2];
+    make_subjects(t);
+    limits[0].ppm = 1;
+    scheduler_init(&s, &policy_none, SLICE);
+    scheduler_wake(&s, &t[0], 1000000);
+    for (uint64_t now = 1000000; now < 2000000; now += SLICE) {
+        assert_ptr_equal(scheduler_pick(&s, now), &t[0]);
+        scheduler_charge(&s, &t[0], now + SLICE, SLICE, true);
+    }
+    scheduler_destroy(&s);
+}
+
+static void it_is_known_who_waited_for_whom(void **state)
+{
+    struct scheduler s;
+    struct subject t[2];
+    uint64_t now = 1000000;
+    make_subjects(t);
+    scheduler_init(&s, &policy_round_robin, SLICE);
+    scheduler_wake(&s, &t[0], now);
+    scheduler_wake(&s, &t[1], now);
+    for (int i = 0; i < 100000; i++) {
+        struct subject *p = scheduler_pick(&s, now);
+        uint64_t cycles = p == &t[0] ? 10 * SLICE : SLICE;
+        now += cycles;
+        scheduler_charge(&s, p, now, cycles, true);
+    }
+    assert_in_range(accounts[1].waited * 1000 / (now - 1000000), 900, 920);
+    assert_in_range(accounts[0].waited * 1000 / (now - 1000000), 85, 95);
+    assert_int_equal(accounts[1].blockers[0].tenant, 1);
+    assert_in_range(accounts[1].blockers[0].cycles * 100 / accounts[1].waited, 90, 110);
+    scheduler_destroy(&s);
+}
+
+/* A change of policy loses nobody. */
+static void policies_change_under_load(void **state)
+{
+    const struct policy_ops *const policies[] = {&policy_wfq, &policy_round_robin, &policy_none};
+    struct scheduler s;
+    struct subject t[2], *all[2];
+    uint64_t now = 1000000, turns[2] = {0};
+    make_subjects(t);
+    scheduler_init(&s, &policy_wfq, SLICE);
+    scheduler_wake(&s, &t[0], now);
+    scheduler_wake(&s, &t[1], now);
+    for (int i = 0; i < 3000; i++) {
+        if (i % 100 == 0) {
+            all[0] = &t[0];
+            all[1] = &t[1];
+            scheduler_change(&s, policies[i / 100 % 3], SLICE, all, 2, now);
+        }
+        struct subject *p = scheduler_pick(&s, now);
+        turns[p - t]++;
+        now += SLICE;
+        scheduler_charge(&s, p, now, SLICE, true);
+    }
+    assert_in_range(turns[0], 1450, 1550);
+    scheduler_destroy(&s);
+}
+
+/* ---- cpu.min ---- */
+
+static void minimums_hold_when_everybody_is_busy(void **state)
+{
+    struct share s[4] = {{.weight = 1, .min = 0.5, .over = 1}, {.weight = 100, .over = 1}, {.weight = 300, .min = 0.1, .over = 1},
+                         {.weight = 100, .min = 0.3, .over = 1}};
+    shares_compute(s, 4);
+    double total = 0;
+    for (int i = 0; i < 4; i++)
+        total += (double)s[i].effective;
+    assert_true((double)s[0].effective / total > 0.4999 && (double)s[3].effective / total > 0.2999);
+    /* What is left is shared by weight, and worth more to the third than its minimum. */
+    double ratio = (double)s[2].effective / (double)s[1].effective;
+    assert_true(ratio > 2.999 && ratio < 3.001);
+    assert_true((double)s[2].effective / total > 0.1);
+}
+
+static void spreading_over_workers_gives_nothing(void **state)
+{
+    struct share s[2] = {{.weight = 100, .over = 1}, {.weight = 100, .over = 4}};
+    shares_compute(s, 2);
+    assert_int_equal(s[0].effective, 4 * s[1].effective);
 }
 
 static void accounts_add_up_to_the_time(void **state)
@@ -110,6 +405,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_follow_weights_whatever_packets_cost), cmocka_unit_test(sleepers_bring_no_hoard),
         cmocka_unit_test(overruns_are_paid_back), cmocka_unit_test(sleeping_entities_are_never_picked),
+        cmocka_unit_test(shares_hold_over_10_ms), cmocka_unit_test(weights_that_are_nearly_equal_take_turns),
+        cmocka_unit_test(polling_in_vain_is_charged), cmocka_unit_test(sleeping_and_waking_brings_nothing),
+        cmocka_unit_test(debt_has_a_bottom), cmocka_unit_test(virtual_time_wraps_around),
+        cmocka_unit_test(round_robin_takes_turns), cmocka_unit_test(a_limit_holds_on_an_idle_core),
+        cmocka_unit_test(a_limit_is_one_over_all_workers), cmocka_unit_test(without_protection_there_are_no_limits),
+        cmocka_unit_test(it_is_known_who_waited_for_whom), cmocka_unit_test(policies_change_under_load),
+        cmocka_unit_test(minimums_hold_when_everybody_is_busy), cmocka_unit_test(spreading_over_workers_gives_nothing),
         cmocka_unit_test(accounts_add_up_to_the_time)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -282,7 +282,7 @@ static struct wtenant *demultiplex(struct vtep *v, struct worker *w, struct pack
     map_address(from, k->tun_src);
     memcpy(k->tun_dst, (v6 ? &v->conf.local6 : &v->conf.local4)->ip, 16);
     vxlan_learn(port, p, w->now_s);
-    if (rxq_push(&port->queues[0], p)) {
+    if (packet_hand_over(p, &t->pool) && rxq_push(&port->queues[0], p)) {
         worker_wake(w, &port->queues[0]);
     } else {
         t->account->drops[DROP_TENANT_QUEUE]++;
@@ -305,7 +305,7 @@ static uint32_t datagram_size(struct msghdr *m, uint32_t len)
 }
 
 /* Receives a batch; owners[i] is the tenant of its i-th packet, or NULL. */
-static unsigned receive_family(struct vtep *v, struct worker *w, int v6, struct wtenant **owners)
+static unsigned receive_family(struct vtep *v, struct worker *w, int v6, unsigned max, struct wtenant **owners, bool *more)
 {
     struct mmsghdr m[BATCH];
     struct iovec iov[BATCH];
@@ -313,7 +313,7 @@ static unsigned receive_family(struct vtep *v, struct worker *w, int v6, struct 
     char control[BATCH][CMSG_SPACE(sizeof(int))];
     struct packet *packets[BATCH], *parts[TRAIN_PACKETS];
     unsigned room = 0, n = 0;
-    for (; room < BATCH && (packets[room] = packet_alloc(&w->pool)); room++) {
+    for (; room < max && (packets[room] = packet_alloc(&w->pool)); room++) {
         iov[room] = (struct iovec){packets[room]->data, PACKET_MAX};
         m[room] = (struct mmsghdr){.msg_hdr = {.msg_name = &from[room], .msg_namelen = sizeof from[room],
                                                .msg_iov = &iov[room], .msg_iovlen = 1, .msg_control = control[room],
@@ -321,6 +321,7 @@ static unsigned receive_family(struct vtep *v, struct worker *w, int v6, struct 
     }
     int got = room ? recvmmsg(v->receive[v6], m, room, MSG_DONTWAIT, NULL) : 0;
     unsigned received = got > 0 ? (unsigned)got : 0;
+    *more |= room && received == room;
     for (unsigned i = received; i < room; i++)
         packet_unref(packets[i]);
     for (unsigned i = 0; i < received; i++) {
@@ -333,23 +334,42 @@ static unsigned receive_family(struct vtep *v, struct worker *w, int v6, struct 
     return n;
 }
 
-void vtep_receive(struct vtep *v, struct worker *w)
+/* Each packet's share of the batch goes to the tenant it was for. Returns what is left, and what is owed by those who owe a
+ * slice or more already: else whoever floods the tunnel could have it received at everybody's cost. */
+static uint64_t charge_owners(struct worker *w, struct wtenant **owners, unsigned n, uint64_t cycles)
 {
-    for (int v6 = 0; v6 < 2; v6++) {
+    uint64_t share = n ? cycles / n : 0, left = cycles;
+    for (unsigned i = 0; i < n; i++) {
+        struct wtenant *t = owners[i];
+        if (!t)
+            continue;
+        account_move(&w->clerk, &w->row->system[DP_SYS_DEMUX], &t->account->cycles[DP_STAGE_TUNNEL], share);
+        if (!runqueue_owes(&w->sched.queue, &t->subject.entity))
+            left -= share;
+        worker_charge(w, t, share);
+    }
+    return left;
+}
+
+uint64_t vtep_receive(struct vtep *v, struct worker *w, bool *more)
+{
+    uint64_t start = w->now, left = 0;
+    *more = false;
+    for (int v6 = 0; v && v6 < 2; v6++) {
         if (v->receive[v6] < 0)
             continue;
         struct wtenant *owners[BATCH * TRAIN_PACKETS];
-        uint64_t *demux = &w->row->system[DP_SYS_DEMUX];
-        worker_account(w, demux);
-        uint64_t start = w->now;
-        unsigned n = receive_family(v, w, v6, owners);
+        /* As many datagrams as fit into half a slice, by what they cost the last time. */
+        uint64_t fit = w->slice / 2 / (v->cost[v6] + 1);
+        unsigned max = fit < 1 ? 1 : fit < BATCH ? (unsigned)fit : BATCH;
+        worker_account(w, &w->row->system[DP_SYS_DEMUX]);
+        uint64_t before = w->now;
+        unsigned n = receive_family(v, w, v6, max, owners, more);
         worker_account(w, &w->row->system[DP_SYS_POLL]);
-        /* Each packet's share of the batch goes to the tenant it was for. */
-        uint64_t share = n ? (w->now - start) / n : 0;
-        for (unsigned i = 0; i < n; i++)
-            if (owners[i]) {
-                account_move(&w->clerk, demux, &owners[i]->account->cycles[DP_STAGE_TUNNEL], share);
-                owners[i]->extra += share;
-            }
+        if (n)
+            v->cost[v6] = (v->cost[v6] + (w->now - before) / n) / 2;
+        left += charge_owners(w, owners, n, w->now - before);
     }
+    uint64_t all = w->now - start;
+    return left < all ? left : all;
 }

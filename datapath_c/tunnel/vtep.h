@@ -27,6 +27,7 @@ struct vtep {
     int receive[2];            /* IPv4, IPv6; -1 = none */
     int send[2][VTEP_SENDERS];
     struct vni_map *_Atomic vnis;
+    uint64_t cost[2];          /* cycles of a packet received, moving average; worker 0's */
 };
 
 /* Opens, or opens anew, the end point. On failure the old one stays. */
@@ -35,8 +36,9 @@ void vtep_close(struct datapath *dp);
 /* A VNI belongs to a port from now on; EEXIST if it has one. */
 int vtep_add_port(struct datapath *dp, uint32_t vni, struct port *p, fault *f);
 void vtep_forget_port(struct datapath *dp, struct port *p);
-/* Receives a batch and queues it on its ports. Worker 0. */
-void vtep_receive(struct vtep *v, struct worker *w);
+/* A turn's worth of receiving, queued on its ports. Returns the cycles that nobody else is charged; `*more`: there may be more
+ * to receive. Worker 0. */
+uint64_t vtep_receive(struct vtep *v, struct worker *w, bool *more);
 /* The socket for a flow of `hash` to an IPv4 (v6 = 0) or IPv6 address, or -1. */
 int vtep_socket(const struct vtep *v, int v6, uint32_t hash);
 

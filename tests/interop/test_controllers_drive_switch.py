@@ -102,14 +102,14 @@ def test_a_learning_app_drives_the_bridge(site, platform, app):
 def test_ryus_own_sample_app_of_each_version(site, version):
     site = site("--on", "ryu", f"ryu.app.simple_switch{version}")
     site.until(lambda: any(c.connected for c in site.client.call("BridgeService.ListControllers", bridge="br").controllers))
-    if version:
+    if version in ("_14", "_15"):      # before 1.3 a miss goes to the controller by itself
         site.until(lambda: [rule for rule in site.rules() if "priority=0" in rule and "CONTROLLER" in rule])
     learns(site)
 
 
 @pytest.mark.skipif(not shutil.which("ovs-testcontroller"), reason="needs ovs-testcontroller")
-def test_open_vswitchs_test_controller(site):
-    site = site(command=lambda port: ["ovs-testcontroller", f"ptcp:{port}:127.0.0.1"])
+def test_open_vswitchs_test_controller(site, tmp_path):
+    site = site(command=lambda port: ["ovs-testcontroller", f"ptcp:{port}:127.0.0.1", f"--unixctl={tmp_path}/controller.ctl"])
     site.until(lambda: any(c.connected for c in site.client.call("BridgeService.ListControllers", bridge="br").controllers))
     learns(site)
 

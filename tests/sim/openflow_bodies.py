@@ -23,6 +23,14 @@ def write(*actions: bytes) -> bytes:
     return struct.pack("!HH4x", 3, 8 + len(body)) + body
 
 
+def clear() -> bytes:
+    return struct.pack("!HH4x", 5, 8)
+
+
+def oxm(oxm_class: int, field: int, value: bytes) -> bytes:
+    return struct.pack("!HBB", oxm_class, field << 1, len(value)) + value
+
+
 def goto(table: int) -> bytes:
     return struct.pack("!HHB3x", 1, 8, table)
 

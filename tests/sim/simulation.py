@@ -63,6 +63,18 @@ class Sim:
         value = ffi.new("struct dp_port_mod *", {"port_no": port_no, "config": config, "mask": mask})
         self._check(lib.sim_modify_port(self._sim, bridge, value, self._error))
 
+    def queues(self, port_no: int, *queues: tuple[int, int, int], max_kbps: int = 0, bridge: int = 1) -> None:
+        """(id, min, max) in kbit/s"""
+        head = ffi.new("struct dp_queues *", {"port_no": port_no, "n": len(queues), "max_kbps": max_kbps})
+        array = ffi.new("struct dp_queue[]", [{"queue_id": i, "min_kbps": least, "max_kbps": most} for i, least, most in queues])
+        self._check(lib.sim_set_queues(self._sim, bridge, head, array, self._error))
+
+    def queue_stats(self, port_no: int, bridge: int = 1) -> dict[int, tuple[int, int, int]]:
+        """By id: packets, bytes, dropped"""
+        head, array = ffi.new("struct dp_queues *"), ffi.new("struct dp_queue[]", lib.DP_MAX_QUEUES)
+        assert lib.sim_queues(self._sim, bridge, port_no, head, array) == 0
+        return {array[i].queue_id: (array[i].tx_packets, array[i].tx_bytes, array[i].tx_errors) for i in range(head.n)}
+
     def flow_mod(self, body: bytes, bridge: int = 1) -> None:
         self._check(lib.sim_flow_mod(self._sim, bridge, body, len(body), self._error))
 

@@ -8,6 +8,7 @@ from running_daemon import OFCTL, Daemon, two_dummy_ports
 
 from vswitch.openflow import group_messages as group, messages as ofp, port_messages as port, rule_messages as rule
 from vswitch.openflow import session_messages as said, table_messages as table
+from vswitch.openflow.actions import GotoTable
 from vswitch.openflow.codec import decode_multipart_entries, frame
 from vswitch.openflow.constants import Multipart, Role, Type
 from vswitch.openflow.versions import NICIRA, OF10, OF11, OF12, OF13, OF14, OF15, WIRE_TYPES, Version
@@ -286,6 +287,81 @@ def test_table_features(daemon, tcp_port):
     controller.send(Type.FLOW_MOD, rule.FLOW_MOD14(table_id=9, command=3))
     controller.barrier()
     controller.close()
+
+
+def test_first_egress_table(daemon, tcp_port):
+    """1.5: a controller makes table 9 the first egress table (7.3.5.18.1), and packets that leave walk it."""
+    controller = Controller.to(tcp_port, version=OF15)
+
+    def change(table_id: int, features: int) -> list:
+        entry = table.TABLE_FEATURES15.encode(table.TABLE_FEATURES15(table_id=table_id, command=1, features=features))
+        message = controller.answer(controller.send_raw(Type.MULTIPART_REQUEST, asks(12, entry)))
+        if message.kind == Type.ERROR:
+            error = ofp.ERROR.decode(message.body)
+            return [error.type, error.code]
+        (told,) = table.TABLE_FEATURES_REQUEST[OF15].decode(message.body[8:]).tables
+        return [told.table_id, told.features]
+
+    async def passes(client):
+        await client.collect(1, 2)
+        await client.inject(1, 1, FRAME)
+        for _ in range(100):
+            if frames := await client.collect(1, 2):
+                return frames
+        return []
+
+    daemon.ofctl("add-flow", "table=0,actions=output:2")
+    assert daemon.ask(passes) == [FRAME]
+    assert change(0, 16) == [13, 8] and change(9, 64) == [13, 8]        # OFPTFFC_BAD_FEATURES
+    assert change(9, 0b10011) == [9, 0b10011]
+    assert daemon.ask(passes) == []
+    assert controller.refused(Type.FLOW_MOD, body(rule.FLOW_MOD14, instructions=[GotoTable(9)])) == (3, 2)
+    daemon.ofctl("add-flow", "table=9,actions=mod_dl_src:02:00:00:00:00:09", version="OpenFlow15")
+    assert daemon.ask(passes) == [FRAME[:6] + b"\2\0\0\0\0\x09" + FRAME[12:]]
+    assert change(9, 0b11) == [9, 0b11]
+    assert daemon.ask(passes) == [FRAME]
+    daemon.ofctl("del-flows")
+    controller.close()
+
+
+def test_a_miss_is_told_to_those_whose_version_has_no_rules_for_it(daemon, tcp_port):
+    """1.0 to 1.2: what no rule knows goes to the controller, unless its table is to drop it or to pass it on (1.2, A.3.3)."""
+    daemon.ofctl("del-flows")
+    old, new = Controller.to(tcp_port, version=OF12), Controller.to(tcp_port, version=OF14)
+    for controller in (old, new):
+        controller.barrier()
+
+    async def inject(client):
+        await client.inject(1, 1, FRAME)
+
+    def told() -> bool:
+        while not old.quiet(0.05):
+            pass
+        daemon.ask(inject)
+        try:
+            return old.wait(Type.PACKET_IN, 0.3).reason == 0
+        except TimeoutError:
+            return False
+
+    def table_mod(table_id: int, config: int) -> None:
+        old.send(Type.TABLE_MOD, ofp.TABLE_MOD(table_id=table_id, config=config))
+        old.barrier()
+
+    daemon.wait_for(told)
+    assert new.quiet()
+    table_mod(0, 2)                     # drop
+    assert not told()
+    table_mod(0, 1)                     # continue: to table 1, which tells
+    assert told()
+    daemon.ofctl("add-flow", "table=1,actions=output:2")
+    assert not told()
+    assert old.refused(Type.TABLE_MOD, body(ofp.TABLE_MOD, table_id=0, config=3)) == (8, 1)
+    daemon.ofctl("del-flows")
+    table_mod(0xff, 0)
+    assert told()
+    old.close()
+    new.barrier()
+    new.close()
 
 
 def test_packet_in_forms(daemon, tcp_port):

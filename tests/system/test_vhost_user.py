@@ -333,12 +333,14 @@ def test_a_ring_outside_of_memory(switch, guests):
 
 
 def test_memory_changes_under_traffic(switch, guests):
-    """A table set anew, and rings stopped and started, while frames are on their way."""
+    """A table set anew, and rings stopped and started, while frames are on their way. (To a guest whose rings are stopped nothing
+    can be sent.)"""
     one, two = guests(switch.paths[1]), guests(switch.paths[2])
     for fill in range(20):
+        if fill % 3 == 1:
+            two.share()
+            two.ask(1)
         one.send(frame(2, 1000, fill))
         if fill % 3 == 0:
             one.share()
-        if fill % 3 == 1:
-            two.share()
         assert two.receive()[0] == frame(2, 1000, fill)

@@ -90,6 +90,7 @@ class Guest:
             self.set_up(ring)
         if buffers:
             self.fill()
+        self.ask(GET_FEATURES)      # what was asked for before is done
 
     def _connect(self) -> socket.socket:
         deadline = time.monotonic() + 10
@@ -148,6 +149,7 @@ class Guest:
         self.memory[ring.base:ring.base + RING_BYTES] = bytes(RING_BYTES)
         ring.avail = ring.used = 0
         self.set_up(ring)
+        self.ask(GET_FEATURES)
 
     # -- frames
     def fill(self) -> None:

@@ -196,6 +196,9 @@ class SwitchDouble(Switch):
         flows = [entry async for batch in self.dump_flows(bridge, request) for entry in batch]
         return 3 * len(flows), 180 * len(flows), len(flows)
 
+    async def queues(self, bridge):
+        return {}
+
     async def table_stats(self, bridge):
         return [(0, len(self.rules[bridge]), 10, 9)]
 

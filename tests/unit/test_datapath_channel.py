@@ -168,7 +168,7 @@ async def test_attach_to_another_version(tmp_path):
     def answer():
         sock, _ = server.accept()
         sock.recv(65536)
-        body = records.pack(records.HelloReply(99, 1, 1, 1, 1, 0))
+        body = records.pack(records.HelloReply(99, 1, 1, 0, 1, 1, 0))
         sock.send(bytes(ffi.buffer(ffi.new("struct dp_msg *", [lib.DP_HELLO, 1, 1, 0, len(body)]))) + body)
         sock.recv(1)
         sock.close()

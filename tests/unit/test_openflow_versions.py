@@ -164,7 +164,7 @@ def test_table_features(version):
     (features,) = read(version, writer.last()).body
     kinds = {0, 2, 4, 6, 8, 10, 12, 14}
     assert features.table_id == 0 and {p.type for p in features.properties} >= kinds
-    assert Tables().checked(version, decode_features(version, entry)).disabled == set(range(1, 254))
+    assert Tables().checked(version, decode_features(version, entry))[0].disabled == set(range(1, 254))
 
 
 def decode_features(version, data):
@@ -190,6 +190,23 @@ def test_table_features_that_tables_have_not():
     assert refused(properties=base.properties + [ofp.TABLE_PROPERTY(type=99, data=b"")]) == (14, 0)
     with pytest.raises(OpenFlowError):
         Tables().checked(OF13, [base])      # table 0 is to go
+
+
+def test_the_first_egress_table():
+    def decoded(egress):
+        return decode_features(OF15, b"".join(Tables().entries(OF15, egress)))
+
+    tables = decoded(100)
+    assert [entry.table_id for entry in tables if entry.features & 16] == [100]
+    following = [{p.type: p.data for p in entry.properties}[2] for entry in tables]
+    assert following[7] == bytes(range(8, 100)) and following[99] == b"" and following[100] == bytes(range(101, 254))
+    assert Tables().checked(OF15, tables)[1] == 100 and Tables().checked(OF15, decoded(0), 100)[1] == 0
+    one = table.TABLE_FEATURES15(table_id=3, command=1)
+    assert Tables().checked(OF15, [one], 100)[1] == 100 and Tables().checked(OF15, [one], 3)[1] == 0
+    with pytest.raises(OpenFlowError, match="both"):
+        Tables().checked(OF15, [table.TABLE_FEATURES15(table_id=i, command=1, features=16) for i in (3, 4)])
+    with pytest.raises(OpenFlowError, match="first egress table"):
+        Tables().checked(OF15, [table.TABLE_FEATURES15(table_id=100, command=3)], 100)
 
 
 @pytest.mark.parametrize("version", [OF14, OF15])

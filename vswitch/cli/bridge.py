@@ -37,6 +37,7 @@ def _settings(command):
             click.option("--tls", nargs=3, metavar="CERTIFICATE KEY CA",
                          help="PEM files on the switch's host, for ssl: and pssl:; '' '' '' = none."),
             click.option("--mac-ageing", type=click.IntRange(1, 86400), help="Seconds."),
+            click.option("--egress-table", type=click.IntRange(0, 253), help="First egress table of OpenFlow 1.5; 0 = none."),
             click.option("--mac-max", type=click.IntRange(1, 1 << 20), help="Learned addresses."))):
         command = option(command)
     return command

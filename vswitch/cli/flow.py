@@ -23,6 +23,10 @@ def _sources(command):
     return click.argument("flows", nargs=-1, metavar="[FLOW]...")(command)
 
 
+def _bundle(command):
+    return click.option("--bundle", is_flag=True, help="All at one moment, or none.")(command)
+
+
 def _rules(flows, files) -> list[tuple[str, str]]:
     """(where it stands, rule)"""
     rules = []
@@ -44,13 +48,15 @@ def _lines(file, name: str) -> list[tuple[str, str]]:
     return [(where, line) for where, line in numbered if line]
 
 
-def _write(client, bridge: str, mods: list[tuple[str, str, str]]) -> None:
-    """`mods`: (where it stands, command, text). All that can be done is done; the first failure is told."""
+def _write(client, bridge: str, mods: list[tuple[str, str, str]], bundle: bool = False) -> None:
+    """`mods`: (where it stands, command, text). All that can be done is done, or with `bundle` all or none; the first failure is
+    told."""
     failures = []
-    for start in range(0, len(mods), BATCH):
-        batch = mods[start:start + BATCH]
+    size = len(mods) or 1 if bundle else BATCH
+    for start in range(0, len(mods), size):
+        batch = mods[start:start + size]
         try:
-            reply = client.call("FlowService.WriteFlows", bridge=bridge, mods=[
+            reply = client.call("FlowService.WriteFlows", bridge=bridge, atomic=bundle, mods=[
                 {"command": f"FLOW_COMMAND_{command.upper()}", "text": text} for _, command, text in batch])
         except VswitchError as error:
             raise _at_line(error, batch) from None
@@ -62,10 +68,12 @@ def _write(client, bridge: str, mods: list[tuple[str, str, str]]) -> None:
 
 
 def _at_line(error: VswitchError, batch) -> VswitchError:
-    found = re.match(r"mods\[(\d+)\]\.text:? ?", str(error))
+    found = re.match(r"mods\[(\d+)\](?:\.text:|\.|:)? ?", str(error))
     if not found:
         return error
-    where = batch[int(found[1])][0]
+    where, _, rule = batch[int(found[1])]
+    if not where and not found[0].endswith((".text: ", ".text:")):
+        where = rule           # well formed, and refused
     text = str(error)[found.end():]
     return type(error)(f"{where}: {text}" if where else text)
 
@@ -73,21 +81,23 @@ def _at_line(error: VswitchError, batch) -> VswitchError:
 @flow.command()
 @click.argument("bridge")
 @_sources
+@_bundle
 @click.pass_obj
-def add(client, bridge, flows, files):
+def add(client, bridge, flows, files, bundle):
     """Add rules; one with the same table, priority and match is replaced."""
-    _write(client, bridge, [(where, "add", text) for where, text in _given(flows, files)])
+    _write(client, bridge, [(where, "add", text) for where, text in _given(flows, files)], bundle)
 
 
 @flow.command()
 @click.argument("bridge")
 @_sources
 @click.option("--strict", is_flag=True, help="Only rules with exactly this match and priority.")
+@_bundle
 @click.pass_obj
-def mod(client, bridge, flows, files, strict):
+def mod(client, bridge, flows, files, strict, bundle):
     """Give new actions to the rules that match."""
     command = "modify_strict" if strict else "modify"
-    _write(client, bridge, [(where, command, text) for where, text in _given(flows, files)])
+    _write(client, bridge, [(where, command, text) for where, text in _given(flows, files)], bundle)
 
 
 @flow.command("del")
@@ -95,14 +105,15 @@ def mod(client, bridge, flows, files, strict):
 @_sources
 @click.option("--strict", is_flag=True, help="Only rules with exactly this match and priority.")
 @click.option("--all", "every", is_flag=True, help="All rules of the bridge.")
+@_bundle
 @click.pass_obj
-def del_(client, bridge, flows, files, strict, every):
+def del_(client, bridge, flows, files, strict, every, bundle):
     """Delete the rules that match."""
     if every:
         _write(client, bridge, [("", "delete", "cookie=0/0")])
         return
     command = "delete_strict" if strict else "delete"
-    _write(client, bridge, [(where, command, text) for where, text in _given(flows, files)])
+    _write(client, bridge, [(where, command, text) for where, text in _given(flows, files)], bundle)
 
 
 def _given(flows, files) -> list[tuple[str, str]]:
@@ -143,8 +154,9 @@ def _dump_order(entry):
 @flow.command()
 @click.argument("bridge")
 @_sources
+@_bundle
 @click.pass_obj
-def replace(client, bridge, flows, files):
+def replace(client, bridge, flows, files, bundle):
     """Make the bridge's rules exactly those given, touching only what differs."""
     from vswitch.config.diff import flow_changes
     from vswitch.config.load import Config, FlowLine
@@ -169,7 +181,7 @@ def replace(client, bridge, flows, files):
             mods.append(("", "delete_strict", _strict_deletion(change.old)))
         else:
             mods.append((change.path, "add", format_rule(change.new)))
-    _write(client, bridge, mods)
+    _write(client, bridge, mods, bundle)
 
 
 def _strict_deletion(rule) -> str:

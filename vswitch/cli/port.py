@@ -26,9 +26,22 @@ def _settings(command):
             click.option("--remote", "remotes", multiple=True, help="vxlan: address flooded to; may be repeated; '' = none."),
             click.option("--learning/--no-learning", default=None, help="vxlan: learn remote addresses."),
             click.option("--peer", metavar="BRIDGE/PORT", help="patch: the other end."),
+            click.option("--max-rate", type=click.IntRange(0, 0xffffffff), help="kbit/s that may leave in all; 0 = no limit."),
+            click.option("--queue", "egress_queues", multiple=True, metavar="ID:MIN:MAX",
+                         help="A queue for set-queue, rates in kbit/s, 0 = none; may be repeated; '' = none."),
             click.option("--config", type=click.IntRange(0, 0xffffffff), help="OFPPC_* bits; 1 = down."))):
         command = option(command)
     return command
+
+
+def _queues(texts: tuple[str, ...]) -> list[dict[str, int]]:
+    found = []
+    for text in filter(None, texts):
+        parts = text.split(":")
+        if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+            raise InvalidError(f"{text!r} is not ID:MIN:MAX", "queue")
+        found.append(dict(zip(("id", "min_rate", "max_rate"), map(int, parts))))
+    return found
 
 
 def _peer(text: str | None) -> dict[str, str]:
@@ -47,7 +60,7 @@ def _peer(text: str | None) -> dict[str, str]:
 @click.option("--number", "port_no", help="OpenFlow port number or LOCAL; the switch picks one when left out.")
 @_settings
 @click.pass_obj
-def add(client, bridge, name, kind, port_no, remotes, peer, **settings):
+def add(client, bridge, name, kind, port_no, remotes, egress_queues, peer, **settings):
     """Add a port."""
     message = {key: value for key, value in settings.items() if value is not None}
     if port_no:
@@ -56,6 +69,7 @@ def add(client, bridge, name, kind, port_no, remotes, peer, **settings):
         message["port_no"] = 0xfffffffe if port_no.upper() == "LOCAL" else int(port_no)
     created = client.call("PortService.AddPort", port={
         "bridge": bridge, "name": name, "kind": f"PORT_KIND_{kind.upper().replace('-', '_')}", "remotes": list(filter(None, remotes)),
+        "egress_queues": _queues(egress_queues),
         **_peer(peer), **message})
     if client.as_json:
         show_one(client, created)
@@ -66,10 +80,11 @@ def add(client, bridge, name, kind, port_no, remotes, peer, **settings):
 @click.argument("name")
 @_settings
 @click.pass_obj
-def set_(client, bridge, name, remotes, peer, **settings):
+def set_(client, bridge, name, remotes, egress_queues, peer, **settings):
     """Change what is given, leave the rest."""
     client.call("PortService.SetPort", bridge=bridge, name=name, **_peer(peer),
-                remotes={"address": list(filter(None, remotes))} if remotes else None, **settings)
+                remotes={"address": list(filter(None, remotes))} if remotes else None,
+                egress_queues={"queue": _queues(egress_queues)} if egress_queues else None, **settings)
 
 
 @port.command("del")
@@ -99,6 +114,16 @@ def list_(client, bridge):
 def show(client, bridge, name):
     """One port with its counters."""
     show_one(client, client.call("PortService.GetPort", bridge=bridge, name=name))
+
+
+@port.command()
+@click.argument("bridge")
+@click.argument("name")
+@click.pass_obj
+def queues(client, bridge, name):
+    """The port's queues with their counters, rates in kbit/s."""
+    show_list(client, client.call("PortService.GetPort", bridge=bridge, name=name).egress_queues, {
+        "id": "id", "min": "min_rate", "max": "max_rate", "packets": "tx_packets", "bytes": "tx_bytes", "drops": "tx_drops"})
 
 
 @port.command()

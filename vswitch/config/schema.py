@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vswitch.errors import InvalidError
 from vswitch.model import targets
 from vswitch.model.check import MAX_AUXILIARY, PROTOCOLS
+from vswitch.model.egress_queues import parse_queue, queue_text
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,13 @@ def protocol(value: object) -> str:
     return word
 
 
+def queue(value: object) -> str:
+    try:
+        return queue_text(parse_queue(str(value)))
+    except InvalidError as e:
+        raise ValueError(e.reason) from None
+
+
 def port_number(value: object) -> int:
     if value == "LOCAL":
         return 0xfffffffe
@@ -146,6 +154,7 @@ BRIDGE = {
     "fail_mode": Key(one_of("standalone", "secure")),
     "mac_ageing": Key(integer(1, 86400)),
     "mac_max": Key(integer(1, 1 << 20)),
+    "egress_table": Key(integer(0, 253)),
     "auxiliary": Key(integer(0, MAX_AUXILIARY)),
     "tls_certificate": Key(path),
     "tls_key": Key(path),
@@ -171,8 +180,9 @@ PORT = {
     "config": Key(integer(0, 0xffffffff)),
     "socket": Key(path),
     "mode": Key(one_of("server", "client")),
+    "max_rate": Key(integer(0, 0xffffffff)),
 }
-PORT_LISTS = {"remotes": address()}
+PORT_LISTS = {"remotes": address(), "egress_queues": queue}
 
 # Which keys a kind of port may have beyond those of all ports, and which it must have.
 PORT_KINDS = {
@@ -183,4 +193,4 @@ PORT_KINDS = {
     "dummy": ({"mtu"}, ()),
     "vhost-user": ({"socket", "mode", "queues", "mtu"}, ("socket",)),
 }
-PORT_ALWAYS = {"kind", "port_no", "mac", "config"}
+PORT_ALWAYS = {"kind", "port_no", "mac", "config", "max_rate", "egress_queues"}

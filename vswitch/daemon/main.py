@@ -12,6 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
+
 from vswitch.daemon.logs import set_up_logging
 from vswitch.datapath.launcher import Command, DirectLauncher, Launcher, drop_to, find_executable, fork_privileged
 from vswitch.errors import VswitchError
@@ -27,6 +29,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", metavar="N", type=int, default=0,
                         help="worker threads of a datapath that is started; 0 = its default")
     parser.add_argument("--poll", action="store_true", help="workers never sleep, for cores of their own")
+    parser.add_argument("--policy", choices=("wfq", "round-robin", "none"), default="",
+                        help="who runs next on a worker; none = no protection (default wfq)")
+    parser.add_argument("--slice-ns", metavar="N", type=int, default=0,
+                        help="how long one tenant runs at a time, 500..1000000 (default 1400)")
     parser.add_argument("--user", metavar="NAME", help="drop root; a small process keeps it to start the datapath")
     parser.add_argument("--config", metavar="FILE", help="apply this configuration at the start")
     parser.add_argument("--api", metavar="ADDRESS", action="append",
@@ -41,6 +47,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.workers <= 64:
         parser.error("--workers must be between 0 and 64")
+    if arguments.slice_ns and not 500 <= arguments.slice_ns <= 1_000_000:
+        parser.error("--slice-ns must be between 500 and 1000000")
     if arguments.user is not None:
         if os.geteuid() != 0:
             parser.error("--user needs root")
@@ -53,7 +61,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _launcher(arguments: argparse.Namespace, socket_path: Path) -> Launcher:
     command = Command(find_executable(arguments.datapath), str(socket_path), str(Path(arguments.state) / "datapath.log"),
-                      arguments.workers, arguments.poll)
+                      arguments.workers, arguments.poll, arguments.policy, arguments.slice_ns)
     if not arguments.user:
         return DirectLauncher(command)
     launcher = fork_privileged(command, arguments.user)
@@ -139,7 +147,9 @@ def main(argv: list[str] | None = None) -> int:
         tls = _read_tls(arguments)
         launcher = _launcher(arguments, socket_path)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run(arguments, launcher, socket_path, tls))
+            # A fifth less time for what a controller asks than asyncio's own loop takes.
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_run(arguments, launcher, socket_path, tls))
     except (VswitchError, OSError) as e:
         log.error("vswitchd can't run", extra={"reason": str(e)})
         return 1

@@ -11,16 +11,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from vswitch._datapath import lib
 from vswitch.datapath.channel import BODY_MAX, Channel
 from vswitch.datapath.records import (BridgeRecord, CacheStats, ErrorRecord, FlowWatch, Hello, HelloReply, Mac, PortMod, PortRecord,
-                                      PortRef, R, Remotes, TableRecord, TenantRecord, Trace, VtepRecord, pack, size, unpack,
-                                      unpack_all)
+                                      PortRef, QueueRecord, Queues, R, Remotes, SchedulerRecord, TableRecord, TenantRecord, Trace,
+                                      VtepRecord, pack, size, unpack, unpack_all)
 from vswitch.datapath.refusals import refusal
-from vswitch.errors import BundleRefused, OpenFlowError, UnavailableError
+from vswitch.errors import BundleRefused, InvalidError, OpenFlowError, UnavailableError
 
 _U32 = struct.Struct("=I")
 _REPLY = struct.Struct("=II")
 _BATCH_MAX = 256            # items a batch: the datapath names at most so many that it refused
 _BUFFER_ERRORS = {(1, 7), (1, 8)}   # OFPBRC_BUFFER_EMPTY, _UNKNOWN: the rule is in force, its packet was not to be had
 ALL_PORTS = 0xffffffff
+POLICIES = ("wfq", "round-robin", "none")   # by enum dp_policy
 ALL_GROUPS, ALL_METERS = 0xfffffffc, 0xffffffff
 EVENT_PACKET_IN, EVENT_FLOW_REMOVED, EVENT_PORT_STATUS, EVENT_FLOW_UPDATE, EVENT_TABLE_STATUS = (
     lib.DP_EV_PACKET_IN, lib.DP_EV_FLOW_REMOVED, lib.DP_EV_PORT_STATUS, lib.DP_EV_FLOW_UPDATE, lib.DP_EV_TABLE_STATUS)
@@ -188,6 +189,22 @@ class Client:
         body = await self.channel.request(lib.DP_REMOTES_GET, bridge, pack(PortRef(port_no)))
         at = size(Remotes)
         return [body[at + 16 * i:at + 16 * (i + 1)] for i in range(unpack(Remotes, body).n)]
+
+    async def set_queues(self, bridge: int, port_no: int, max_kbps: int, queues: Sequence[QueueRecord]) -> None:
+        """`queues` by rising id."""
+        body = pack(Queues(port_no, len(queues), max_kbps)) + b"".join(map(pack, queues))
+        await self.channel.request(lib.DP_QUEUES_SET, bridge, body)
+
+    async def queues(self, bridge: int, port_no: int = ALL_PORTS) -> dict[int, tuple[int, list[QueueRecord]]]:
+        """By port number: what may leave in all (kbit/s, 0 = no limit), and the queues with their counters."""
+        body = await self.channel.request(lib.DP_QUEUES_GET, bridge, pack(PortRef(port_no)))
+        found, at = {}, 0
+        while at < len(body):
+            head = unpack(Queues, body[at:at + size(Queues)])
+            at, end = at + size(Queues), at + size(Queues) + head.n * size(QueueRecord)
+            found[head.port_no] = head.max_kbps, unpack_all(QueueRecord, body[at:end])
+            at = end
+        return found
 
     # -- rules
     async def write_flows(self, bridge: int, bodies: Sequence[bytes],
@@ -362,6 +379,15 @@ class Client:
 
     async def cache_stats(self) -> list[CacheStats]:
         return await self._list(CacheStats, lib.DP_CACHE_STATS)
+
+    async def scheduler(self) -> tuple[str, int]:
+        record = unpack(SchedulerRecord, await self.channel.request(lib.DP_SCHEDULER_GET))
+        return POLICIES[record.policy], record.slice_ns
+
+    async def set_scheduler(self, policy: str, slice_ns: int) -> None:
+        if policy not in POLICIES:
+            raise InvalidError(f"{policy!r} is none of {', '.join(POLICIES)}", "policy")
+        await self.channel.request(lib.DP_SCHEDULER_SET, body=pack(SchedulerRecord(POLICIES.index(policy), slice_ns)))
 
     async def shutdown(self) -> None:
         await self.channel.request(lib.DP_SHUTDOWN)

@@ -49,10 +49,14 @@ class Command:
     log_file: str
     workers: int = 0            # 0 = its own default
     poll: bool = False
+    policy: str = ""            # "" = its own default
+    slice_ns: int = 0           # likewise
 
     def argv(self) -> list[str]:
         return [self.executable, "--socket", self.socket,
-                *(("--workers", str(self.workers)) if self.workers else ()), *(("--poll",) if self.poll else ())]
+                *(("--workers", str(self.workers)) if self.workers else ()), *(("--poll",) if self.poll else ()),
+                *(("--policy", self.policy) if self.policy else ()),
+                *(("--slice-ns", str(self.slice_ns)) if self.slice_ns else ())]
 
 
 class Launcher(Protocol):

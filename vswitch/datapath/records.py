@@ -15,8 +15,9 @@ from vswitch.errors import InvalidError, UnavailableError
 
 PORT_KINDS = {"tap": lib.DP_PORT_TAP, "netdev": lib.DP_PORT_NETDEV, "vxlan": lib.DP_PORT_VXLAN,
               "patch": lib.DP_PORT_PATCH, "dummy": lib.DP_PORT_DUMMY, "vhost-user": lib.DP_PORT_VHOST_USER}
-MISS_DROP, MISS_NORMAL = lib.DP_MISS_DROP, lib.DP_MISS_NORMAL
+MISS_DROP, MISS_NORMAL, MISS_CONTROLLER = lib.DP_MISS_DROP, lib.DP_MISS_NORMAL, lib.DP_MISS_CONTROLLER
 MAX_TENANTS, MAX_BRIDGES, MAX_REMOTES = lib.DP_MAX_TENANTS, lib.DP_MAX_BRIDGES, lib.DP_MAX_REMOTES
+MAX_QUEUES = lib.DP_MAX_QUEUES
 UPDATE_ADDED, UPDATE_REMOVED, UPDATE_MODIFIED = lib.DP_UPDATE_ADDED, lib.DP_UPDATE_REMOVED, lib.DP_UPDATE_MODIFIED
 NO_ADDRESS = bytes(16)
 
@@ -38,9 +39,17 @@ class HelloReply(Record):
     version: int
     pid: int
     n_workers: int
+    policy: int
     tsc_hz: int
     incarnation: int
     shm_size: int
+
+
+@dataclass(frozen=True)
+class SchedulerRecord(Record):
+    struct = "struct dp_scheduler"
+    policy: int
+    slice_ns: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ class BridgeRecord(Record):
     n_rules: int
     miss_send_len: int
     config_flags: int
+    egress_table: int
     name: str
 
 
@@ -124,6 +134,26 @@ class Remotes(Record):
     struct = "struct dp_remotes"
     port_no: int
     n: int
+
+
+@dataclass(frozen=True)
+class Queues(Record):
+    struct = "struct dp_queues"
+    port_no: int
+    n: int
+    max_kbps: int
+
+
+@dataclass(frozen=True)
+class QueueRecord(Record):
+    struct = "struct dp_queue"
+    queue_id: int
+    min_kbps: int
+    max_kbps: int
+    tx_bytes: int = 0
+    tx_packets: int = 0
+    tx_errors: int = 0
+    age_nsec: int = 0
 
 
 @dataclass(frozen=True)

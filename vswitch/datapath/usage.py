@@ -18,7 +18,11 @@ STAGES = _names(lib.dp_stage_name, lib.DP_N_STAGES)
 SYSTEM = _names(lib.dp_system_name, lib.DP_N_SYSTEM)
 DROPS = _names(lib.dp_drop_name, lib.DP_N_DROPS)
 _PORT_COUNTERS = [name for name, _ in ffi.typeof("struct dp_shm_port").fields]
-_ACCOUNT_COUNTERS = [name for name, _ in ffi.typeof("struct dp_shm_account").fields if name not in ("cycles", "drops")]
+_ACCOUNT_COUNTERS = [name for name, _ in ffi.typeof("struct dp_shm_account").fields if name not in ("cycles", "drops", "blockers")]
+
+
+def _name(names: dict[int, str], tenant: int) -> str:
+    return names.get(tenant, f"removed-{tenant}")
 
 
 class Counters:
@@ -38,19 +42,22 @@ class Counters:
         workers = []
         for worker in range(self._header.n_workers):
             lib.dp_shm_read_accounts(self._base, worker, row, accounts, n)
-            workers.append(self._worker(worker, row, [
-                self._account(worker, names.get(i, f"removed-{i}"), accounts[i])
+            workers.append(self._worker(worker, row, names, [
+                self._account(worker, names, i, accounts[i])
                 for i in range(n) if i in names or accounts[i].turns]))
         return Usage(self._header.tsc_hz, workers)
 
     @staticmethod
-    def _worker(worker: int, row, accounts: list[AccountUsage]) -> WorkerUsage:
+    def _worker(worker: int, row, names: dict[int, str], accounts: list[AccountUsage]) -> WorkerUsage:
+        tenant = _name(names, row.longest_tenant) if row.longest_tenant else ""
         return WorkerUsage(worker, row.start, row.now, dict(zip(SYSTEM, row.system)), row.loops, row.sleeps, row.stalls,
-                           row.stall_cycles, row.longest, list(row.stretch), accounts)
+                           row.stall_cycles, row.longest, list(row.stretch), accounts, row.longest_raw, tenant,
+                           STAGES[row.longest_stage] if tenant else "", row.longest_port - 1)
 
     @staticmethod
-    def _account(worker: int, tenant: str, row) -> AccountUsage:
-        return AccountUsage(worker=worker, tenant=tenant, cycles=dict(zip(STAGES, row.cycles)),
+    def _account(worker: int, names: dict[int, str], tenant: int, row) -> AccountUsage:
+        waited_for = {_name(names, blocker.tenant): blocker.cycles for blocker in row.blockers if blocker.cycles}
+        return AccountUsage(worker=worker, tenant=_name(names, tenant), waited_for=waited_for, cycles=dict(zip(STAGES, row.cycles)),
                             drops={name: n for name, n in zip(DROPS, row.drops) if n},
                             **{name: getattr(row, name) for name in _ACCOUNT_COUNTERS})
 

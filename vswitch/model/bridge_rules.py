@@ -16,7 +16,7 @@ from vswitch.model.journal import ALL_FLOWS
 
 if TYPE_CHECKING:
     from vswitch.datapath.client import Client
-    from vswitch.datapath.records import TableRecord
+    from vswitch.datapath.records import QueueRecord, TableRecord
     from vswitch.model.objects import Bridge
     from vswitch.model.origins import Origins
     from vswitch.model.reconcile import Runs
@@ -167,6 +167,10 @@ class BridgeRules:
             for error in await self.write_flows(bridge, bodies):
                 if error is not None:
                     raise error
+
+    async def queues(self, bridge: str) -> dict[int, tuple[int, list[QueueRecord]]]:
+        """By port number: kbit/s that may leave in all (0 = no limit), and the queues with their counters."""
+        return await self._client().queues(self.bridge(bridge).id)
 
     async def port_stats(self, bridge: str, port_no: int) -> bytes:
         """ofp_port_stats entries"""

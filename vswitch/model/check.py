@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from vswitch.errors import BusyError, ExistsError, InvalidError, NotFoundError, QuotaError
 from vswitch.model import targets
+from vswitch.model.egress_queues import parse_queues, queue_text
 from vswitch.model.objects import Bridge, Port, Tenant, Vtep
 from vswitch.model.store import State
 
@@ -110,6 +111,7 @@ def _bridge(state: State, new: Bridge) -> None:
         raise InvalidError(f"must be standalone or secure, not {new.fail_mode!r}", "bridge.fail_mode")
     _range(new.mac_ageing, 1, 86_400, "bridge.mac_ageing")
     _range(new.mac_max, 1, 2**20, "bridge.mac_max")
+    _range(new.egress_table, 0, 253, "bridge.egress_table")
     secured = [text for text in new.controllers if targets.controller(text).tls]
     secured += [text for text in new.listen if targets.listener(text).tls]
     for key in ("tls_certificate", "tls_key", "tls_ca"):
@@ -198,6 +200,10 @@ def _port(state: State, new: Port) -> Port:
     if new.mtu:
         _range(new.mtu, 68, 65535, "port.mtu")
     _range(new.queues, 1, 16, "port.queues")
+    _range(new.max_rate, 0, 0xffffffff, "port.max_rate")
+    if new.kind == "patch" and (new.max_rate or new.egress_queues):
+        raise InvalidError("a patch port has no rate", "port.max_rate" if new.max_rate else "port.egress_queues")
+    new = replace(new, egress_queues=tuple(map(queue_text, parse_queues(new.egress_queues))))
     others = [p for p in state.ports.values() if (p.bridge, p.name) != (new.bridge, new.name)]
     for other in others:
         if new.port_no and other.bridge == new.bridge and other.port_no == new.port_no:

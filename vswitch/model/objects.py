@@ -30,6 +30,7 @@ class Bridge:
     tls_ca: str = ""
     mac_ageing: int = 300       # seconds, 1..86400
     mac_max: int = 8192         # learned addresses
+    egress_table: int = 0       # first egress table (OpenFlow 1.5.1, 5.1), 1..253; 0 = none
     id: int = 0                 # given by the switch
 
 
@@ -49,6 +50,8 @@ class Port:
     peer_bridge: str = ""       # patch
     peer_port: str = ""         # patch: the peer's name
     config: int = 0             # OFPPC_* bits
+    max_rate: int = 0           # kbit/s that may leave in all; 0 = no limit
+    egress_queues: tuple[str, ...] = ()    # queues that set-queue chooses: egress_queues.py
     socket: str = ""            # vhost-user: path of the Unix socket
     mode: str = "server"        # vhost-user: "server" = the switch listens there, "client" = it connects
 
@@ -87,6 +90,10 @@ class AccountUsage:
     slow: int
     packet_ins: int
     drops: dict[str, int]       # by reason, those that are not 0
+    yields: int = 0             # turns suspended because their slice was over
+    waited: int = 0             # cycles with work while others had the core
+    throttled: int = 0          # cycles with work that cpu_max held back
+    waited_for: dict[str, int] = field(default_factory=dict)    # cycles by tenant, an estimate; the few that matter most
 
 
 @dataclass
@@ -102,6 +109,10 @@ class WorkerUsage:
     longest: int
     stretch: list[int]
     accounts: list[AccountUsage]
+    longest_raw: int = 0        # as longest, with the machine's stalls
+    longest_tenant: str = ""    # whose turn the longest was, "" = the system's own work
+    longest_stage: str = ""     # in which it ended
+    longest_port: int = -1      # slot of the port whose packets they were, -1 = none
 
 
 @dataclass

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vswitch.datapath.client import Client
-from vswitch.datapath.records import MISS_NORMAL, BridgeRecord, PortMod, PortRecord, address_bytes
+from vswitch.datapath.records import MISS_DROP, MISS_NORMAL, BridgeRecord, PortMod, PortRecord, QueueRecord, address_bytes
 from vswitch.errors import UnavailableError, VswitchError
+from vswitch.model.egress_queues import parse_queues, queue_text
 from vswitch.model.group_journal import GroupJournal
 from vswitch.model.journal import Journal
 from vswitch.model.objects import Bridge, Port
@@ -26,7 +27,7 @@ class BridgeRun:
     """What a bridge has besides its desired state."""
     journal: Journal
     groups: GroupJournal
-    normal: bool = False        # table 0's miss forwards: fail mode standalone, and no controller there
+    miss: int                   # what becomes of a packet that no rule knows: MISS_*
     miss_send_len: int = 128    # OpenFlow 1.3.5, 7.3.2
     config_flags: int = 0
 
@@ -53,13 +54,14 @@ class Runs:
                 path.unlink(missing_ok=True)
                 path.with_suffix(".groups").unlink(missing_ok=True)
             self.by_name[bridge.name] = BridgeRun(Journal(self.directory, bridge.id), GroupJournal(self.directory, bridge.id),
-                                                 standalone_alone(bridge))
+                                                 first_miss(bridge))
         return self.by_name[bridge.name]
 
 
-def standalone_alone(bridge: Bridge) -> bool:
-    """Whether the bridge forwards by itself because no controller is meant to come."""
-    return bridge.fail_mode == "standalone" and not bridge.controllers
+def first_miss(bridge: Bridge) -> int:
+    """What becomes of a packet that no rule knows, before any controller is there: a standalone bridge forwards by itself when
+    none is meant to come."""
+    return MISS_NORMAL if bridge.fail_mode == "standalone" and not bridge.controllers else MISS_DROP
 
 
 @dataclass
@@ -140,9 +142,9 @@ async def _tenants(client: Client, state: State) -> None:
 async def _bridge(client: Client, state: State, bridge: Bridge, run: BridgeRun, held: BridgeRecord | None) -> None:
     if held is not None:
         run.miss_send_len, run.config_flags = held.miss_send_len, held.config_flags
-        if bridge.fail_mode == "standalone" and bridge.controllers:
-            run.normal = held.miss == MISS_NORMAL
-    record = bridge_record(bridge, state.tenants[bridge.tenant].id, normal=run.normal, miss_send_len=run.miss_send_len,
+        if bridge.controllers:
+            run.miss = held.miss
+    record = bridge_record(bridge, state.tenants[bridge.tenant].id, miss=run.miss, miss_send_len=run.miss_send_len,
                            config_flags=run.config_flags)
     if held is None or replace(held, n_rules=0) != record:
         await client.set_bridge(record)
@@ -160,6 +162,9 @@ async def _port(client: Client, state: State, port: Port, held_ports: dict[tuple
             await client.modify_port(record.bridge, PortMod(record.port_no, record.config, 0xffffffff))
         if port.kind == "vxlan" and set(await client.remotes(record.bridge, record.port_no)) != remote_bytes(port):
             await client.set_remotes(record.bridge, record.port_no, sorted(remote_bytes(port)))
+        if same_queues((await client.queues(record.bridge, record.port_no))[record.port_no], port):
+            return
+        await client.set_queues(record.bridge, record.port_no, port.max_rate, parse_queues(port.egress_queues))
     except UnavailableError:
         raise
     except VswitchError as e:
@@ -167,18 +172,24 @@ async def _port(client: Client, state: State, port: Port, held_ports: dict[tuple
         outcome.missing_ports[port.bridge, port.name] = str(e)
 
 
+def same_queues(held: tuple[int, list[QueueRecord]], port: Port) -> bool:
+    return held[0] == port.max_rate and tuple(map(queue_text, held[1])) == port.egress_queues
+
+
 def remote_bytes(port: Port) -> set[bytes]:
     return {address_bytes(text) for text in port.remotes}
 
 
 async def create_port(client: Client, state: State, port: Port) -> PortRecord:
-    """Adds the port and its remotes; when the remotes are refused, the port is taken back."""
+    """Adds the port with its remotes and queues; when these are refused, the port is taken back."""
     record = await client.add_port(port_record(port, state))
-    if port.remotes:
-        try:
+    try:
+        if port.remotes:
             await client.set_remotes(record.bridge, record.port_no, [address_bytes(text) for text in port.remotes])
-        except VswitchError:
-            if not client.channel.closed:
-                await client.delete_port(record.bridge, record.port_no)
-            raise
+        if port.max_rate or port.egress_queues:
+            await client.set_queues(record.bridge, record.port_no, port.max_rate, parse_queues(port.egress_queues))
+    except VswitchError:
+        if not client.channel.closed:
+            await client.delete_port(record.bridge, record.port_no)
+        raise
     return record

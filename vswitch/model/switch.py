@@ -26,10 +26,11 @@ from vswitch.datapath.usage import Counters
 from vswitch.errors import InvalidError, NotFoundError, UnavailableError, VswitchError
 from vswitch.model import check
 from vswitch.model.bridge_rules import BridgeRules
+from vswitch.model.egress_queues import parse_queues
 from vswitch.model.objects import (Bridge, ControllerStatus, Event, MacEntry, Port, PortStatus, RuleUpdate, Tenant, Usage,
                                    Vtep)
 from vswitch.model.origins import Origins
-from vswitch.model.reconcile import Runs, create_port, reconcile, standalone_alone
+from vswitch.model.reconcile import Runs, create_port, first_miss, reconcile
 from vswitch.model.store import State, Store
 from vswitch.model.watch import Watchers
 from vswitch.model.wire import bridge_record, mac_text, port_record, tenant_record, vtep_record
@@ -174,16 +175,16 @@ class Switch(BridgeRules):
             old = check.found_bridge(state, bridge.name)
             new = check.changed_bridge(state, bridge)
             run = self._runs.by_name[new.name]
-            normal = run.normal
+            miss = run.miss
             if (old.fail_mode, old.controllers) != (new.fail_mode, new.controllers):
-                run.normal = standalone_alone(new)
+                run.miss = first_miss(new)
             state.bridges[new.name] = new
-            before = self._record(self._state, old, normal)
+            before = self._record(self._state, old, miss)
             try:
                 await client.set_bridge(self._record(state, new))
                 await self._commit(state, lambda: client.set_bridge(before))
             except BaseException:
-                run.normal = normal
+                run.miss = miss
                 raise
         self._bridges_changed(Event("bridge", "changed", bridge=new.name, name=new.name, detail=new))
         return new
@@ -208,9 +209,10 @@ class Switch(BridgeRules):
     def controllers(self) -> list[ControllerStatus]:
         return self._openflow.controllers() if self._openflow is not None else []
 
-    async def set_normal(self, bridge: str, normal: bool) -> None:
-        """Whether table 0's miss forwards as a learning switch does (fail mode standalone without its controllers)."""
-        await self._set_run(bridge, normal=normal)
+    async def set_miss(self, bridge: str, miss: int) -> None:
+        """What becomes of a packet that no rule knows, one of MISS_*: forwarded as by a learning switch (fail mode standalone
+        without its controllers), told to the controllers (those of OpenFlow 1.0 to 1.2), or dropped."""
+        await self._set_run(bridge, miss=miss)
 
     async def set_config(self, bridge: str, flags: int, miss_send_len: int) -> None:
         """ofp_switch_config (OpenFlow 1.3.5, 7.3.2)."""
@@ -237,9 +239,9 @@ class Switch(BridgeRules):
                 run.__dict__.update(old)
                 raise
 
-    def _record(self, state: State, bridge: Bridge, normal: bool | None = None):
+    def _record(self, state: State, bridge: Bridge, miss: int | None = None):
         run = self._runs.by_name[bridge.name]
-        return bridge_record(bridge, state.tenants[bridge.tenant].id, normal=run.normal if normal is None else normal,
+        return bridge_record(bridge, state.tenants[bridge.tenant].id, miss=run.miss if miss is None else miss,
                              miss_send_len=run.miss_send_len, config_flags=run.config_flags)
 
     # -- ports
@@ -278,7 +280,8 @@ class Switch(BridgeRules):
             state.ports[new.bridge, new.name] = new
             number = state.bridges[new.bridge].id, old.port_no
             missing = (new.bridge, new.name) in self._missing_ports
-            if missing or replace(new, config=0, remotes=()) != replace(old, config=0, remotes=()):
+            in_place = {"config": 0, "remotes": (), "max_rate": 0, "egress_queues": ()}
+            if missing or replace(new, **in_place) != replace(old, **in_place):
                 new = await self._recreate(client, state, old, new)
             else:
                 await self._adjust(client, number, old, new)
@@ -290,16 +293,23 @@ class Switch(BridgeRules):
 
     @staticmethod
     async def _adjust(client: Client, number: tuple[int, int], old: Port, new: Port) -> None:
+        """To the new state in place, all of it or nothing."""
         bridge, port_no = number
-        if old.config != new.config:
-            await client.modify_port(bridge, PortMod(port_no, new.config, 0xffffffff))
-        if old.remotes != new.remotes:
-            try:
-                await client.set_remotes(bridge, port_no, [address_bytes(text) for text in new.remotes])
-            except VswitchError:
-                if old.config != new.config and not client.channel.closed:
-                    await client.modify_port(bridge, PortMod(port_no, old.config, 0xffffffff))
-                raise
+        done: list[Callable[[], Awaitable[None]]] = []
+        try:
+            for differs, change in (
+                    (old.config != new.config, lambda p: client.modify_port(bridge, PortMod(port_no, p.config, 0xffffffff))),
+                    (old.remotes != new.remotes,
+                     lambda p: client.set_remotes(bridge, port_no, [address_bytes(text) for text in p.remotes])),
+                    ((old.max_rate, old.egress_queues) != (new.max_rate, new.egress_queues),
+                     lambda p: client.set_queues(bridge, port_no, p.max_rate, parse_queues(p.egress_queues)))):
+                if differs:
+                    await change(new)
+                    done.append(functools.partial(change, old))
+        except VswitchError:
+            while done and not client.channel.closed:
+                await done.pop()()
+            raise
 
     async def _recreate(self, client: Client, state: State, old: Port, new: Port) -> Port:
         """Takes the port away and adds it as `state` has it; when that is refused, the old one is put back."""
@@ -423,6 +433,14 @@ class Switch(BridgeRules):
     def tell(self, event: Event) -> None:
         """For the front doors that know of events themselves: controllers that come and go."""
         self._watchers.tell(event)
+
+    async def scheduler(self) -> tuple[str, int]:
+        """The policy's name and the slice in nanoseconds."""
+        return await self._client().scheduler()
+
+    async def set_scheduler(self, policy: str, slice_ns: int) -> None:
+        """Until the datapath ends. InvalidError for a policy that there is not, and a slice out of range."""
+        await self._client().set_scheduler(policy, slice_ns)
 
     def datapath_state(self) -> dict[str, object]:
         """pid, incarnation, restarts, connected, n_workers, tsc_hz"""

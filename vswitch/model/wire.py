@@ -1,8 +1,7 @@
 """Desired objects as the datapath's records, and records as what the API shows."""
 from __future__ import annotations
 
-from vswitch.datapath.records import (MISS_DROP, MISS_NORMAL, NO_ADDRESS, PORT_KINDS, BridgeRecord, PortRecord,
-                                      TenantRecord, VtepRecord, address_bytes)
+from vswitch.datapath.records import NO_ADDRESS, PORT_KINDS, BridgeRecord, PortRecord, TenantRecord, VtepRecord, address_bytes
 from vswitch.model.objects import Bridge, Port, Tenant, Vtep
 from vswitch.model.store import State
 
@@ -14,10 +13,10 @@ def tenant_record(tenant: Tenant) -> TenantRecord:
                         tenant.max_rules, tenant.max_megaflows, 0, tenant.name)
 
 
-def bridge_record(bridge: Bridge, tenant_id: int, *, normal: bool, miss_send_len: int = 128,
+def bridge_record(bridge: Bridge, tenant_id: int, *, miss: int, miss_send_len: int = 128,
                   config_flags: int = 0) -> BridgeRecord:
-    return BridgeRecord(bridge.id, tenant_id, bridge.dpid, MISS_NORMAL if normal else MISS_DROP, bridge.mac_ageing,
-                        bridge.mac_max, 0, miss_send_len, config_flags, bridge.name)
+    return BridgeRecord(bridge.id, tenant_id, bridge.dpid, miss, bridge.mac_ageing,
+                        bridge.mac_max, 0, miss_send_len, config_flags, bridge.egress_table, bridge.name)
 
 
 def port_record(port: Port, state: State) -> PortRecord:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vswitch.datapath.records import MISS_CONTROLLER, MISS_DROP, MISS_NORMAL
 from vswitch.errors import NotFoundError, VswitchError
 from vswitch.model.objects import Bridge, ControllerStatus, Event, RuleUpdate
 from vswitch.openflow import tls
@@ -23,7 +24,7 @@ from vswitch.openflow.listener import Listener
 from vswitch.openflow.roles import Roles
 from vswitch.openflow.session import Session
 from vswitch.openflow.session_messages import REASON_ADDED, REASON_CHANNEL, REASON_REMOVED
-from vswitch.openflow.versions import allowed
+from vswitch.openflow.versions import OF13, allowed
 
 if TYPE_CHECKING:
     from vswitch.model.switch import Switch
@@ -182,12 +183,14 @@ class Agent(Audience):
                 self._switch.tell(Event("controller", "up", self.bridge.name, session.peer, session.peer))
                 self.tell_controller_status(REASON_CHANNEL, session.peer, session.standing.role, up=True, but=session)
             opened()
+            self._look.set()
 
         self.sessions.add(session)
         try:
             return await session.run(now_open)
         finally:
             self.sessions.discard(session)
+            self._look.set()
             if was_open and shown:
                 self._switch.tell(Event("controller", "down", self.bridge.name, session.peer,
                                         session.connection.end_reason))
@@ -204,22 +207,22 @@ class Agent(Audience):
             await server.serve_forever()
 
     # -- fail modes
-    def _normal(self) -> bool | None:
-        """Whether table 0's miss is to forward as a learning switch does; None while it is too early to tell."""
-        if self.bridge.fail_mode == "secure":
-            return False
+    def _miss(self) -> int | None:
+        """What becomes of a packet that no rule knows, MISS_*; None while it is too early to tell. Controllers of OpenFlow 1.0 to
+        1.2 are told of it (1.0: 3.4; 1.2: 5.4); those of 1.3 have rules for it."""
+        told = any(s.version < OF13 and s.connection.open and not s.management for s in self.sessions)
         controllers = self._controllers.values()
-        if any(c.connected for c in controllers):
-            return False
-        return True if all(c.lost for c in controllers) else None
+        if self.bridge.fail_mode == "secure" or any(c.connected for c in controllers):
+            return MISS_CONTROLLER if told else MISS_DROP
+        return MISS_NORMAL if all(c.lost for c in controllers) else None
 
     async def _keep_fail_mode(self) -> None:
         while True:
             await self._look.wait()
             self._look.clear()
-            while (normal := self._normal()) is not None:
+            while (miss := self._miss()) is not None:
                 try:
-                    await self._switch.set_normal(self.bridge.name, normal)
+                    await self._switch.set_miss(self.bridge.name, miss)
                     break
                 except NotFoundError:
                     return

@@ -9,14 +9,15 @@ from vswitch.openflow.codec import message_frame
 from vswitch.openflow.constants import Type
 from vswitch.openflow.experimenter import experimenter_frame
 from vswitch.openflow.port_messages import encode_port_status, speakable
-from vswitch.openflow.versions import NICIRA, OF10, OF14
+from vswitch.openflow.versions import NICIRA, OF10, OF13, OF14
 
 if TYPE_CHECKING:
     from vswitch.datapath.records import PortRecord
     from vswitch.openflow.session import Session
 
 _PACKET_IN_REASON_AT, _FLOW_REMOVED_REASON_AT = 6, 10
-_PACKET_IN_FIXED = 16
+_PACKET_IN_FIXED, _COOKIE_AT = 16, 8
+_NO_COOKIE = b"\xff" * 8
 NXT_FLOW_REMOVED, NXT_PACKET_IN, NXT_PACKET_IN2 = 14, 17, 30
 
 
@@ -42,9 +43,14 @@ class Announcement:
 
 
 def packet_in(body: bytes, controller_id: int = 0, userdata: bytes = b"") -> Announcement:
-    """Of a canonical packet_in; `controller_id` is whom an action of Nicira's names."""
-    def make(form: tuple[int, str]) -> bytes:
+    """Of a canonical packet_in; `controller_id` is whom an action of Nicira's names. Where no rule sent the packet, the cookie
+    says so, and only versions are told that have no table-miss rules."""
+    missed = body[_COOKIE_AT:_COOKIE_AT + 8] == _NO_COOKIE
+
+    def make(form: tuple[int, str]) -> bytes | None:
         version, wanted = form
+        if missed and version >= OF13:
+            return None
         said = convert.packet_in(version, wanted, body, userdata)
         if wanted == convert.STANDARD:
             return message_frame(version, Type.PACKET_IN, 0, said)

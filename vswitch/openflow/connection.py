@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 from vswitch.errors import OpenFlowError
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 PROBE = 5.0                 # seconds without a message after which an echo is sent, and again the connection given up
 _HELLO_TIMEOUT = 10.0
 _READ = 256 << 10
+_UNSENT = 128 << 10         # bytes that the kernel takes beyond what the peer's window lets it send
 _EVENTS_WAITING = 256 << 10 # bytes unread by the peer beyond which events to it are dropped
 _CLOSE_TIMEOUT = 2.0
 
@@ -40,6 +42,10 @@ class Connection:
         self.open = False           # hello is done
         self.events_dropped = 0
         self.end_reason = ""
+        sock = writer.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            # Else megabytes would lie there before `unread` tells of a peer that doesn't read.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
     def send(self, data: bytes) -> None:
         """A reply. The caller drains before it makes many."""

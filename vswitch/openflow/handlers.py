@@ -13,12 +13,11 @@ from vswitch.openflow import messages as ofp, nicira, onf, port_messages as port
 from vswitch.openflow.async_config import Wishes, decode_async, encode_async
 from vswitch.openflow.bundles import add_message, control
 from vswitch.openflow.codec import Frame, decode
-from vswitch.openflow.constants import (N_TABLES, OFPP_ANY, Capability, ErrorType, PacketInReason,
-                                        QueueOpFailed, Role, SwitchConfigFailed, Type)
+from vswitch.openflow.constants import (N_TABLES, Capability, ErrorType, PacketInReason, Role, SwitchConfigFailed, Type)
 from vswitch.openflow.experimenter import handle_experimenter
 from vswitch.openflow.group_handlers import group_mod, meter_mod
 from vswitch.openflow.multipart import answer_multipart
-from vswitch.openflow.queue_messages import CONFIG_REQUEST, encode_config
+from vswitch.openflow.queue_handlers import queue_config
 from vswitch.openflow.roles import GENERATION_UNDEFINED
 from vswitch.openflow.table_handlers import table_mod
 from vswitch.openflow.versions import OF10, OF12, OF13, OF14, OF15
@@ -34,7 +33,7 @@ _FRAG_FLAGS = 0b11          # OFPC_FRAG_MASK; OFPC_FRAG_REASM is 2
 _FRAG_REASM = 2
 _INVALID_TTL = 4            # OFPC_INVALID_TTL_TO_CONTROLLER, until 1.2
 _PORTS_MAX = 60_000         # bytes of ports in a features reply
-_CAPABILITIES = Capability.FLOW_STATS | Capability.TABLE_STATS | Capability.PORT_STATS
+_CAPABILITIES = Capability.FLOW_STATS | Capability.TABLE_STATS | Capability.PORT_STATS | Capability.QUEUE_STATS
 _ARP_MATCH_IP = 128         # OFPC_ARP_MATCH_IP, 1.0 and 1.1
 
 HANDLERS: dict[Type, Handler] = {Type.EXPERIMENTER: handle_experimenter, Type.BUNDLE_CONTROL: control,
@@ -136,15 +135,7 @@ async def barrier(session: Session, message: Frame, body: Any) -> None:
     session.reply(Type.BARRIER_REPLY, message.xid)
 
 
-async def _queue_config(session: Session, message: Frame) -> None:
-    """Ports have no queues."""
-    asked = port.number_in(session.version, CONFIG_REQUEST[session.version].decode(message.body).port)
-    if asked != OFPP_ANY and all(p.port_no != asked for p in session.switch.ports(session.bridge)):
-        raise OpenFlowError(ErrorType.QUEUE_OP_FAILED, QueueOpFailed.BAD_PORT, f"there is no port {asked}")
-    session.reply(Type.QUEUE_GET_CONFIG_REPLY, message.xid, encode_config(session.version, asked, []))
-
-
-HANDLERS[Type.QUEUE_GET_CONFIG_REQUEST] = _queue_config
+HANDLERS[Type.QUEUE_GET_CONFIG_REQUEST] = queue_config
 
 
 @_handles(Type.ROLE_REQUEST)

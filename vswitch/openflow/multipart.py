@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 from vswitch.errors import NotFoundError, OpenFlowError
 from vswitch.openflow import convert, group_messages as group, messages as ofp, meter_messages as meter
-from vswitch.openflow import port_messages as port, queue_messages as queue, table_messages as table
+from vswitch.openflow import port_messages as port, table_messages as table
 from vswitch.openflow.bundles import bundle_features
 from vswitch.openflow.codec import Frame, MultipartWriter, decode_multipart_request
-from vswitch.openflow.constants import (N_TABLES, OFPM_ALL, OFPMPF_MORE, OFPP_ANY, OFPQ_ALL, BadRequest, ErrorType,
-                                        MeterModFailed, Multipart, QueueOpFailed)
+from vswitch.openflow.constants import (N_TABLES, OFPM_ALL, OFPMPF_MORE, OFPP_ANY, BadRequest, ErrorType,
+                                        MeterModFailed, Multipart)
 from vswitch.openflow.experimenter import answer_experimenter
 from vswitch.openflow.flow_monitor import answer_monitors
 from vswitch.openflow.group_handlers import group_features
 from vswitch.openflow.layout import bad_length
 from vswitch.openflow.multipart_rules import aggregate, send_flows
+from vswitch.openflow.queue_handlers import queue_desc, queue_stats
 from vswitch.openflow.table_features import MAX_ENTRIES
 from vswitch.openflow.table_handlers import table_desc, table_features
 from vswitch.openflow.versions import KINDS, OF10, OF13
@@ -75,7 +76,8 @@ async def _desc(session: Session, body: bytes) -> _Entries:
 async def _table(session: Session, body: bytes) -> _Entries:
     _asked(session, Multipart.TABLE, body)
     used = {row[0]: row for row in await session.switch.table_stats(session.bridge)}
-    entries = [table.table_stats(session.version, used.get(i, (i, 0, 0, 0)), MAX_ENTRIES)
+    miss = {record.table_id: record.config & 0b11 for record in await session.switch.tables(session.bridge)}
+    entries = [table.table_stats(session.version, used.get(i, (i, 0, 0, 0)), MAX_ENTRIES, miss.get(i, 0))
                for i in range(N_TABLES) if i not in session.agent.tables.disabled]
     yield [entry.layout.encode(entry) for entry in entries]
 
@@ -95,24 +97,6 @@ async def _port_desc(session: Session, body: bytes) -> _Entries:
     if not records and asked != OFPP_ANY:
         raise OpenFlowError(ErrorType.BAD_REQUEST, BadRequest.BAD_PORT, f"there is no port {asked}")
     yield [port.encode_port(session.version, record) for record in records if port.speakable(session.version, record.port_no)]
-
-
-def _check_queues(session: Session, asked_port: int, asked_queue: int) -> None:
-    """Ports have no queues."""
-    if asked_port != OFPP_ANY and all(p.port_no != asked_port for p in session.switch.ports(session.bridge)):
-        raise OpenFlowError(ErrorType.QUEUE_OP_FAILED, QueueOpFailed.BAD_PORT, f"there is no port {asked_port}")
-    if asked_queue != OFPQ_ALL:
-        raise OpenFlowError(ErrorType.QUEUE_OP_FAILED, QueueOpFailed.BAD_QUEUE, f"there is no queue {asked_queue}")
-
-
-async def _queue(session: Session, body: bytes) -> _Entries:
-    _check_queues(session, *queue.asked_queues(session.version, _asked(session, Multipart.QUEUE, body)))
-    yield []
-
-
-async def _queue_desc(session: Session, body: bytes) -> _Entries:
-    _check_queues(session, *queue.asked_queues(session.version, _asked(session, Multipart.QUEUE_DESC, body)))
-    yield []
 
 
 async def _groups(session: Session, body: bytes) -> _Entries:
@@ -162,10 +146,10 @@ async def _bundle_features(session: Session, body: bytes) -> _Entries:
 
 _ANSWERS: dict[Multipart, _Function] = {
     Multipart.DESC: _desc, Multipart.AGGREGATE: aggregate, Multipart.TABLE: _table,
-    Multipart.PORT_STATS: _port_stats, Multipart.QUEUE: _queue, Multipart.GROUP: _groups,
+    Multipart.PORT_STATS: _port_stats, Multipart.QUEUE: queue_stats, Multipart.GROUP: _groups,
     Multipart.GROUP_DESC: _group_desc, Multipart.GROUP_FEATURES: _group_features, Multipart.METER: _meters,
     Multipart.METER_CONFIG: _meter_config, Multipart.METER_FEATURES: _meter_features,
     Multipart.TABLE_FEATURES: table_features, Multipart.PORT_DESC: _port_desc, Multipart.TABLE_DESC: table_desc,
-    Multipart.QUEUE_DESC: _queue_desc, Multipart.FLOW_MONITOR: answer_monitors,
+    Multipart.QUEUE_DESC: queue_desc, Multipart.FLOW_MONITOR: answer_monitors,
     Multipart.CONTROLLER_STATUS: _controller_status, Multipart.BUNDLE_FEATURES: _bundle_features,
 }

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_INDIFFERENT = (Type.PACKET_OUT, Type.BARRIER_REQUEST, Type.ECHO_REQUEST, Type.ECHO_REPLY)   # to packets on their way
+
 
 class Session:
     """`management` sessions (ovs-ofctl on the bridge's Unix socket) are told nothing until they ask for it. An auxiliary
@@ -47,6 +50,7 @@ class Session:
         self.monitors = Monitors(self)
         self.parts = Parts(self)
         self.lane = RuleLane(self)
+        self._packets_sent = False      # packet-outs that may still be on their way through the tables
         # What Nicira's messages set
         self.packet_in_format = convert.STANDARD
         self.nicira_flows = False       # NXT_SET_FLOW_FORMAT
@@ -91,6 +95,7 @@ class Session:
                     ordinary += message.frames()
                     continue
                 await self._ordinary(ordinary)
+                await self._carried_out()
                 if message.run.bundle is not None:
                     self.bundles.add_flows(message)
                 else:
@@ -118,6 +123,8 @@ class Session:
             kind = kinds[at]
             last = at + 1
             if kind in (Type.FLOW_MOD, Type.PACKET_OUT):
+                if kind == Type.FLOW_MOD:
+                    await self._carried_out()
                 while last < len(frames) and kinds[last] == kind:
                     last += 1
                 if last < len(frames) and self._is_barrier(frames[last]):
@@ -126,8 +133,18 @@ class Session:
                 else:
                     await self._many(kind, frames[at:last])
             else:
+                if kind not in _INDIFFERENT:
+                    await self._carried_out()
                 await self._one(frames[at])
             at = last
+
+    async def _carried_out(self) -> None:
+        """A packet-out goes through the tables as they were when it came, though a worker carries it out in its own time: what
+        comes behind it waits for that."""
+        if self._packets_sent:
+            self._packets_sent = False
+            with contextlib.suppress(VswitchError):     # then whatever comes next says so
+                await self.switch.barrier(self.bridge)
 
     async def _one(self, message: Frame) -> None:
         try:
@@ -161,6 +178,7 @@ class Session:
                 outcome = await self.switch.write_flows(self.bridge, bodies, origin=self,
                                                         xids=[message.xid for message in good])
             else:
+                self._packets_sent = True
                 outcome = await self.switch.packet_outs(self.bridge, bodies)
         except VswitchError as e:
             outcome = [e] * len(good)
@@ -189,6 +207,7 @@ class Session:
         if isinstance(error, BaseException):
             self.refuse(error, barrier)
         else:
+            self._packets_sent = False
             self.reply(Type.BARRIER_REPLY, barrier.xid)
 
     def _check(self, message: Frame, kind: Type | None) -> None:

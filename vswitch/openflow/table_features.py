@@ -36,7 +36,7 @@ _ID = struct.Struct("!HH")
 _OXM = struct.Struct("!I")
 _STANDARD_CLASSES = (0x8000, 0x8001, 0xffff)
 _CAPABILITIES = 0xc         # OFPTC_EVICTION, VACANCY_EVENTS
-_INGRESS, _EGRESS = 1, 2    # ofp_table_feature_flag of 1.5
+_INGRESS, _EGRESS, _FIRST_EGRESS = 1, 2, 16     # ofp_table_feature_flag of 1.5
 
 
 def _ids(types: tuple[int, ...]) -> bytes:
@@ -58,37 +58,40 @@ def _alike(version: int) -> list:
 
 
 @lru_cache(maxsize=None)
-def _properties(version: int, table_id: int) -> list:
-    last = table_id == N_TABLES - 1
+def _properties(version: int, table_id: int, egress: int = 0) -> list:
+    end = egress if table_id < egress else N_TABLES
+    last = table_id == end - 1
     instructions = _INSTRUCTION_TYPES[1:] if last else _INSTRUCTION_TYPES
     if version < OF15:
         instructions += (_METER_INSTRUCTION,)
     return [TABLE_PROPERTY(type=_INSTRUCTIONS, data=_ids(instructions)),
-            TABLE_PROPERTY(type=_NEXT_TABLES, data=bytes(range(table_id + 1, N_TABLES))), *_alike(version)]
+            TABLE_PROPERTY(type=_NEXT_TABLES, data=bytes(range(table_id + 1, end))), *_alike(version)]
 
 
 @dataclass
 class Tables:
-    """One bridge's pipeline: the tables taken out of it, and the names of the others."""
+    """One bridge's pipeline: the tables taken out of it, and the names of the others. `egress`, the first egress table or 0, is
+    the bridge's and given with each call."""
     disabled: frozenset[int] = frozenset()
     names: dict[int, str] = field(default_factory=dict)
 
-    def entry(self, version: int, table_id: int) -> bytes:
+    def entry(self, version: int, table_id: int, egress: int = 0) -> bytes:
         """The table's ofp_table_features."""
         layout = TABLE_FEATURES[version]
         entry = layout(table_id=table_id, name=self.names.get(table_id, f"table{table_id}"), metadata_match=ALL_BITS,
-                       metadata_write=ALL_BITS, max_entries=MAX_ENTRIES, properties=_properties(version, table_id))
+                       metadata_write=ALL_BITS, max_entries=MAX_ENTRIES,
+                       properties=_properties(version, table_id, egress))
         if version >= OF14:
             entry.capabilities = _CAPABILITIES
         if version == OF15:
-            entry.features = _INGRESS | _EGRESS
+            entry.features = _able(table_id) | (_FIRST_EGRESS if egress and table_id == egress else 0)
         return layout.encode(entry)
 
-    def entries(self, version: int) -> list[bytes]:
-        return [self.entry(version, i) for i in range(N_TABLES) if i not in self.disabled]
+    def entries(self, version: int, egress: int = 0) -> list[bytes]:
+        return [self.entry(version, i, egress) for i in range(N_TABLES) if i not in self.disabled]
 
-    def checked(self, version: int, asked: list) -> Tables:
-        """The pipeline that a request asks for. OpenFlowError when a table is to do what it can't; nothing has changed."""
+    def checked(self, version: int, asked: list, egress: int = 0) -> tuple[Tables, int]:
+        """The pipeline that a request asks for, and its first egress table. OpenFlowError when a table is to do what it can't; nothing has changed."""
         if len(asked) > N_TABLES:
             raise _failed(TableFeaturesFailed.TOO_MANY if version == OF15 else TableFeaturesFailed.EPERM,
                           f"{len(asked)} tables, there are {N_TABLES}")
@@ -116,7 +119,28 @@ class Tables:
                 names[entry.table_id] = entry.name
         if 0 in disabled:
             raise _failed(TableFeaturesFailed.BAD_TABLE, "packets enter at table 0")
-        return Tables(frozenset(disabled), names)
+        if version == OF15:
+            egress = _first_egress(asked, egress)
+        if egress in disabled:
+            raise _failed(TableFeaturesFailed.BAD_TABLE, f"table {egress} is the first egress table")
+        return Tables(frozenset(disabled), names), egress
+
+
+def _able(table_id: int) -> int:
+    return _INGRESS | _EGRESS if table_id else _INGRESS
+
+
+def _first_egress(asked: list, egress: int) -> int:
+    """What a request of 1.5 makes of the first egress table: it stays where the request does not say of that table that it is
+    another."""
+    said = [entry for entry in asked if entry.command in (_REPLACE, _MODIFY)]
+    flagged = [entry.table_id for entry in said if entry.features & _FIRST_EGRESS]
+    if len(flagged) > 1:
+        raise _failed(TableFeaturesFailed.BAD_FEATURES, f"tables {flagged[0]} and {flagged[1]} are both the first egress table")
+    if flagged:
+        return flagged[0]
+    replaced = any(entry.command == _REPLACE for entry in said)
+    return 0 if replaced or egress in (entry.table_id for entry in said) else egress
 
 
 _REPLACE, _MODIFY, _ENABLE, _DISABLE = range(4)
@@ -131,8 +155,8 @@ def _check(version: int, entry: Any) -> None:
         raise _failed(TableFeaturesFailed.BAD_MAX_ENTRIES, f"a table has at most {MAX_ENTRIES} entries")
     if version >= OF14 and entry.capabilities & ~_CAPABILITIES & ~0b11:
         raise _failed(TableFeaturesFailed.BAD_CAPABILITY, f"unknown capabilities {entry.capabilities:#x}")
-    if version == OF15 and entry.features & ~(_INGRESS | _EGRESS):
-        raise _failed(TableFeaturesFailed.BAD_FEATURES, f"unknown features {entry.features:#x}")
+    if version == OF15 and entry.features & ~(_able(entry.table_id) | (_FIRST_EGRESS if entry.table_id else 0)):
+        raise _failed(TableFeaturesFailed.BAD_FEATURES, f"table {entry.table_id} has no features {entry.features:#x}")
     able = {item.type: _members(item) for item in _properties(version, entry.table_id)}
     seen = set()
     for item in entry.properties:

@@ -47,8 +47,8 @@ _ACTIONS12 = 1 | 1 << 11 | 1 << 12 | 0b1_1111_1111_11 << 15     # OUTPUT, COPY_T
 _ALL_BITS = 0xffffffffffffffff
 
 
-def table_stats(version: int, row: tuple[int, int, int, int], max_entries: int) -> Any:
-    """The version's ofp_table_stats of (table, rules, lookups, matches)."""
+def table_stats(version: int, row: tuple[int, int, int, int], max_entries: int, miss: int = 0) -> Any:
+    """The version's ofp_table_stats of (table, rules, lookups, matches); `miss` is OFPTC_TABLE_MISS_* of 1.1 and 1.2."""
     counted = dict(zip(("table_id", "active_count", "lookup_count", "matched_count"), row))
     if version >= OF13:
         return ofp.TABLE_STATS(**counted)
@@ -56,8 +56,8 @@ def table_stats(version: int, row: tuple[int, int, int, int], max_entries: int) 
     if version == OF10:
         return TABLE_STATS10(wildcards=_WILDCARDS10, **named)
     if version == OF11:
-        return TABLE_STATS11(wildcards=_WILDCARDS11, match=_WILDCARDS11, instructions=_INSTRUCTIONS11,
+        return TABLE_STATS11(config=miss, wildcards=_WILDCARDS11, match=_WILDCARDS11, instructions=_INSTRUCTIONS11,
                              write_actions=_ACTIONS11, apply_actions=_ACTIONS11, **named)
-    return TABLE_STATS12(match=_FIELDS12, wildcards=_FIELDS12, write_actions=_ACTIONS12, apply_actions=_ACTIONS12,
+    return TABLE_STATS12(config=miss, match=_FIELDS12, wildcards=_FIELDS12, write_actions=_ACTIONS12, apply_actions=_ACTIONS12,
                          write_setfields=_SETTABLE12, apply_setfields=_SETTABLE12, metadata_match=_ALL_BITS,
                          metadata_write=_ALL_BITS, instructions=_INSTRUCTIONS11, **named)

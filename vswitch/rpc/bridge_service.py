@@ -20,7 +20,7 @@ class BridgeService(bridge_pb2_grpc.BridgeServiceServicer):
 
     async def SetBridge(self, request, context):
         bridge = find_bridge(self.switch, request.name, "bridge.name")
-        changes = present_fields(request, ("dpid", "mac_ageing", "mac_max", "auxiliary"))
+        changes = present_fields(request, ("dpid", "mac_ageing", "mac_max", "auxiliary", "egress_table"))
         if changes.get("dpid") == 0:
             raise InvalidError("must be 1..2^64-1", "bridge.dpid")
         if request.HasField("fail_mode"):

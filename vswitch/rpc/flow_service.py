@@ -3,16 +3,17 @@ from __future__ import annotations
 
 import asyncio
 
-from vswitch.errors import InvalidError, OpenFlowError
+from vswitch.errors import BundleRefused, InvalidError, OpenFlowError, VswitchError
 from vswitch.model.switch import Switch
 from vswitch.openflow import flow_text
+from vswitch.openflow.constants import Type
 from vswitch.openflow.flow_text_rule import packet_out_body
 from vswitch.rpc import rules
 from vswitch.rpc.errors import status_code
 from vswitch.rpc.lookup import find_bridge
 from vswitch.rpc.v1 import flow_pb2, flow_pb2_grpc
 
-MAX_MODS = 10_000
+MAX_MODS, MAX_ATOMIC_MODS = 10_000, 100_000
 TURN = 200          # rules worked on before others get their turn in the one loop: about 5 ms
 NO_OF_ERROR = 0xffff
 COMMANDS = {
@@ -30,17 +31,30 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
 
     async def WriteFlows(self, request, context):
         bridge = find_bridge(self.switch, request.bridge)
-        if len(request.mods) > MAX_MODS:
-            raise InvalidError(f"{len(request.mods)} items, at most {MAX_MODS}", "mods")
+        most = MAX_ATOMIC_MODS if request.atomic else MAX_MODS
+        if len(request.mods) > most:
+            raise InvalidError(f"{len(request.mods)} items, at most {most}", "mods")
         ports = self._port_numbers(bridge.name)
         bodies = []
         for index, mod in enumerate(request.mods):
             bodies.append(_flow_mod(mod, f"mods[{index}]", ports))
             if index % TURN == TURN - 1:
                 await asyncio.sleep(0)
-        outcomes = await self.switch.write_flows(bridge.name, bodies)
+        if request.atomic:
+            await self._write_all(bridge.name, bodies)
+            outcomes: list[Exception | None] = [None] * len(bodies)
+        else:
+            outcomes = await self.switch.write_flows(bridge.name, bodies)
         return flow_pb2.WriteFlowsResponse(results=map(_result, outcomes),
                                            applied=sum(outcome is None for outcome in outcomes))
+
+    async def _write_all(self, bridge: str, bodies: list[bytes]) -> None:
+        try:
+            await self.switch.commit_bundle(bridge, [(Type.FLOW_MOD, body) for body in bodies])
+        except BundleRefused as refused:
+            if not isinstance(refused.error, VswitchError):
+                raise
+            raise refused.error.within(f"mods[{refused.index}]") from None
 
     async def ReadFlows(self, request, context):
         bridge = find_bridge(self.switch, request.bridge)

@@ -1,7 +1,10 @@
 """The model's objects as the API's messages, and back. What is out of range is the Switch's to refuse."""
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from vswitch.errors import InvalidError
+from vswitch.model.egress_queues import parse_queues
 from vswitch.model.objects import (AccountUsage, Bridge, ControllerStatus, Port, PortStatus, Tenant, Usage, Vtep,
                                    WorkerUsage)
 from vswitch.rpc.v1 import bridge_pb2, port_pb2, stats_pb2, tenant_pb2
@@ -57,7 +60,7 @@ def bridge_message(bridge: Bridge) -> bridge_pb2.Bridge:
     return bridge_pb2.Bridge(name=bridge.name, tenant=bridge.tenant, dpid=bridge.dpid,
                              fail_mode=FAIL_MODE_NUMBERS[bridge.fail_mode], controllers=bridge.controllers,
                              listen=bridge.listen, mac_ageing=bridge.mac_ageing, mac_max=bridge.mac_max, id=bridge.id,
-                             protocols=bridge.protocols, auxiliary=bridge.auxiliary,
+                             protocols=bridge.protocols, auxiliary=bridge.auxiliary, egress_table=bridge.egress_table,
                              tls=bridge_pb2.TlsFiles(certificate=bridge.tls_certificate, key=bridge.tls_key,
                                                      ca=bridge.tls_ca))
 
@@ -69,7 +72,8 @@ def bridge_object(message: bridge_pb2.Bridge) -> Bridge:
         fail_mode = enum_name(FAIL_MODES, message.fail_mode, "bridge.fail_mode")
     return Bridge(message.name, message.tenant, message.dpid, fail_mode, tuple(message.controllers), tuple(message.listen),
                   protocols=tuple(message.protocols), auxiliary=message.auxiliary, **tls_files(message.tls),
-                  mac_ageing=message.mac_ageing or Bridge.mac_ageing, mac_max=message.mac_max or Bridge.mac_max)
+                  mac_ageing=message.mac_ageing or Bridge.mac_ageing, mac_max=message.mac_max or Bridge.mac_max,
+                  egress_table=message.egress_table)
 
 
 def tls_files(message: bridge_pb2.TlsFiles) -> dict[str, str]:
@@ -88,7 +92,9 @@ def port_message(port: Port) -> port_pb2.Port:
     return port_pb2.Port(name=port.name, bridge=port.bridge, kind=PORT_KIND_NUMBERS[port.kind], port_no=port.port_no,
                          ifname=port.ifname, queues=port.queues, mac=port.mac, mtu=port.mtu, vni=port.vni,
                          remotes=port.remotes, learning=port.learning if port.kind == "vxlan" else None,
-                         peer_bridge=port.peer_bridge, peer_port=port.peer_port, config=port.config,
+                         peer_bridge=port.peer_bridge, peer_port=port.peer_port, config=port.config, max_rate=port.max_rate,
+                         egress_queues=[port_pb2.EgressQueue(id=queue.queue_id, min_rate=queue.min_kbps, max_rate=queue.max_kbps)
+                                        for queue in parse_queues(port.egress_queues)],
                          socket=port.socket, mode=port.mode if port.kind == "vhost-user" else "")
 
 
@@ -97,7 +103,12 @@ def port_object(message: port_pb2.Port) -> Port:
                 message.ifname, message.queues or Port.queues, message.mac, message.mtu,
                 message.vni if message.HasField("vni") else None, tuple(message.remotes),
                 message.learning if message.HasField("learning") else True, message.peer_bridge, message.peer_port,
-                message.config, message.socket, message.mode or Port.mode)
+                message.config, max_rate=message.max_rate, egress_queues=queue_texts(message.egress_queues),
+                socket=message.socket, mode=message.mode or Port.mode)
+
+
+def queue_texts(messages: Iterable[port_pb2.EgressQueue]) -> tuple[str, ...]:
+    return tuple(f"{queue.id}:{queue.min_rate}:{queue.max_rate}" for queue in messages)
 
 
 def port_status_message(status: PortStatus) -> port_pb2.PortStatus:
@@ -123,14 +134,16 @@ def _worker_message(worker: WorkerUsage) -> stats_pb2.WorkerUsage:
     return stats_pb2.WorkerUsage(
         worker=worker.worker, start=worker.start, now=worker.now, system=worker.system, loops=worker.loops,
         sleeps=worker.sleeps, stalls=worker.stalls, stall_cycles=worker.stall_cycles, longest=worker.longest,
-        stretch=worker.stretch, accounts=[_account_message(account) for account in worker.accounts])
+        stretch=worker.stretch, accounts=[_account_message(account) for account in worker.accounts],
+        longest_raw=worker.longest_raw, longest_tenant=worker.longest_tenant, longest_stage=worker.longest_stage)
 
 
 def _account_message(account: AccountUsage) -> stats_pb2.AccountUsage:
     return stats_pb2.AccountUsage(
         tenant=account.tenant, cycles=account.cycles, turns=account.turns, rx_packets=account.rx_packets,
         rx_bytes=account.rx_bytes, tx_packets=account.tx_packets, tx_bytes=account.tx_bytes, emc_hits=account.emc_hits,
-        megaflow_hits=account.megaflow_hits, slow=account.slow, packet_ins=account.packet_ins, drops=account.drops)
+        megaflow_hits=account.megaflow_hits, slow=account.slow, packet_ins=account.packet_ins, drops=account.drops,
+        yields=account.yields, waited=account.waited, throttled=account.throttled, waited_for=account.waited_for)
 
 
 # -- partial changes

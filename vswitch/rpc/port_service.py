@@ -6,11 +6,12 @@ from dataclasses import replace
 from vswitch.errors import InvalidError, NotFoundError
 from vswitch.model.switch import Switch
 from vswitch.rpc.lookup import find_bridge, find_port
-from vswitch.rpc.messages import (port_message, port_object, port_status_message, present_fields, required, vtep_message,
+from vswitch.rpc.messages import (port_message, port_object, port_status_message, present_fields, queue_texts, required,
+                                  vtep_message,
                                   vtep_object)
 from vswitch.rpc.v1 import port_pb2, port_pb2_grpc
 
-CHANGEABLE = ("learning", "config", "mtu", "mac", "vni", "queues", "ifname", "peer_bridge", "peer_port",
+CHANGEABLE = ("learning", "config", "mtu", "mac", "vni", "queues", "ifname", "peer_bridge", "peer_port", "max_rate",
               "socket", "mode")
 
 
@@ -26,6 +27,8 @@ class PortService(port_pb2_grpc.PortServiceServicer):
         changes = present_fields(request, CHANGEABLE)
         if request.HasField("remotes"):
             changes["remotes"] = tuple(request.remotes.address)
+        if request.HasField("egress_queues"):
+            changes["egress_queues"] = queue_texts(request.egress_queues.queue)
         return port_message(await self.switch.change_port(replace(port, **changes)))
 
     async def DeletePort(self, request, context):
@@ -38,7 +41,12 @@ class PortService(port_pb2_grpc.PortServiceServicer):
         for status in await self.switch.port_status(request.bridge):
             if status.port.name == request.name:
                 status.detail = await self.switch.port_detail(request.bridge, request.name)
-                return port_status_message(status)
+                message = port_status_message(status)
+                _, queues = (await self.switch.queues(request.bridge)).get(status.port.port_no, (0, []))
+                message.egress_queues.extend(port_pb2.EgressQueue(
+                    id=q.queue_id, min_rate=q.min_kbps, max_rate=q.max_kbps, tx_packets=q.tx_packets, tx_bytes=q.tx_bytes,
+                    tx_drops=q.tx_errors) for q in queues)
+                return message
         raise NotFoundError(f"the datapath has no port {request.name!r}", "port.name")
 
     async def ListPorts(self, request, context):

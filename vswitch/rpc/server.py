@@ -26,10 +26,11 @@ from vswitch.rpc.group_service import GroupService
 from vswitch.rpc.port_service import PortService
 from vswitch.rpc.stats_service import StatsService
 from vswitch.rpc.switch_service import SwitchService
+from vswitch.rpc.table_service import TableService
 from vswitch.rpc.tenant_service import TenantService
 from vswitch.rpc.v1 import (bridge_pb2, bridge_pb2_grpc, config_pb2, config_pb2_grpc, event_pb2, event_pb2_grpc, flow_pb2,
                             flow_pb2_grpc, group_pb2, group_pb2_grpc, port_pb2, port_pb2_grpc, stats_pb2, stats_pb2_grpc,
-                            switch_pb2, switch_pb2_grpc, tenant_pb2, tenant_pb2_grpc)
+                            switch_pb2, switch_pb2_grpc, table_pb2, table_pb2_grpc, tenant_pb2, tenant_pb2_grpc)
 
 DEFAULT_ADDRESS = "unix:/run/vswitch/api.sock"
 MAX_MESSAGE = 80 << 20      # bytes: a configuration of 64 MiB fits
@@ -41,6 +42,7 @@ SERVICES = (
     (PortService, port_pb2, port_pb2_grpc.add_PortServiceServicer_to_server),
     (FlowService, flow_pb2, flow_pb2_grpc.add_FlowServiceServicer_to_server),
     (GroupService, group_pb2, group_pb2_grpc.add_GroupServiceServicer_to_server),
+    (TableService, table_pb2, table_pb2_grpc.add_TableServiceServicer_to_server),
     (StatsService, stats_pb2, stats_pb2_grpc.add_StatsServiceServicer_to_server),
     (EventService, event_pb2, event_pb2_grpc.add_EventServiceServicer_to_server),
     (ConfigService, config_pb2, config_pb2_grpc.add_ConfigServiceServicer_to_server),

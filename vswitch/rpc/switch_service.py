@@ -17,3 +17,11 @@ class SwitchService(switch_pb2_grpc.SwitchServiceServicer):
         return switch_pb2.Info(version=version("vswitch"), connected=bool(state.get("connected")),
                                tenants=len(self.switch.tenants()), bridges=len(self.switch.bridges()),
                                ports=len(self.switch.ports()), **numbers)
+
+    async def GetScheduler(self, request, context):
+        policy, slice_ns = await self.switch.scheduler()
+        return switch_pb2.Scheduler(policy=policy, slice_ns=slice_ns)
+
+    async def SetScheduler(self, request, context):
+        await self.switch.set_scheduler(request.policy, request.slice_ns)
+        return await self.GetScheduler(request, context)

@@ -1,0 +1,292 @@
+#include "path/turn.h"
+#include "path/process.h"
+#include "flow/cache.h"
+
+#define SPARE_STACKS 64        /* kept for turns to come */
+#define SWEEP_SLOTS 4          /* of the cache, in each turn */
+#define FIXED_COST_NS 200      /* of a batch, besides its packets */
+#define COST_LEAP 4            /* the most that packets become dearer from one batch to the next */
+#define FIRST_COST_NS 250      /* of a packet, before any was measured */
+
+/* Cycles that the turns of `t` have taken so far, this one included. */
+static uint64_t spent(const struct worker *w, const struct wtenant *t)
+{
+    return t->spent + (w->now - w->turn_start);
+}
+
+/* A policy without protection has no end of a slice. */
+static void begin_slice(struct worker *w)
+{
+    w->turn_start = w->looked = w->now;
+    w->deadline = w->sched.queue.ops->protects ? w->now + w->slice : UINT64_MAX;
+}
+
+/* ---- suspension ---- */
+
+/* From here on what the turn has read is its to hold on to. */
+static void suspend(struct worker *w, struct wtenant *t)
+{
+    uint32_t id = t->tenant->conf.id;
+    uint32_t n = atomic_load_explicit(&w->turns[id], memory_order_relaxed);
+    /* T0: seen, after a grace period, by T1 in base/defer.c: the worker is quiescent only after this. */
+    if (!(n & 1))
+        atomic_store_explicit(&w->turns[id], n + 1, memory_order_release);
+    t->suspended = true;
+    t->account->yields++;
+    uint64_t *bucket = w->stage = w->clerk.bucket;
+    fiber_switch(t->fiber, &w->loop);
+    t->suspended = false;
+    w->now = account_switch(&w->clerk, bucket);
+    begin_slice(w);
+}
+
+/* What was begun before the suspension is finished: nothing that was read then is in use any more. */
+static void settle(struct worker *w, struct wtenant *t)
+{
+    uint32_t id = t->tenant->conf.id;
+    uint32_t n = atomic_load_explicit(&w->turns[id], memory_order_relaxed);
+    if (n & 1)
+        atomic_store_explicit(&w->turns[id], n + 1, memory_order_release);
+}
+
+void turn_yield(struct worker *w)
+{
+    if (w->running && w->running->fiber && !steps.ending)
+        suspend(w, w->running);
+}
+
+/* STEP_CHECK units of work have gone by. */
+static void look_at_clock(void *worker)
+{
+    struct worker *w = worker;
+    uint64_t now = clock_now(), since = w->looked > w->now ? w->looked : w->now;
+    w->looked = now;
+    if (now - since > w->stall && !clock_virtual) {
+        w->stalled += now - since;
+        w->row->stalls++;
+        w->row->stall_cycles += now - since;
+    }
+    if (now >= w->deadline && !steps.ending)
+        suspend(w, w->running);
+}
+
+/* ---- the turn ---- */
+
+static void run_job(struct worker *w, struct wtenant *t)
+{
+    worker_account(w, &t->account->cycles[DP_STAGE_CONTROL]);
+    struct letter *l = t->jobs;
+    t->jobs = l->next;
+    if (!t->jobs)
+        t->last_job = NULL;
+    t->n_jobs--;
+    void (*fn)(struct letter *, void *) = l->fn;
+    fn(l, w);
+}
+
+/* The queue at the front has nothing (more). */
+static void retire_first(struct wtenant *t)
+{
+    struct rxq *q = t->first;
+    q->active = false;
+    t->first = q->next;
+    if (!t->first)
+        t->last = NULL;
+}
+
+static void rotate(struct wtenant *t)
+{
+    if (t->first == t->last)
+        return;
+    struct rxq *q = t->first;
+    t->first = q->next;
+    q->next = NULL;
+    t->last->next = q;
+    t->last = q;
+}
+
+/* So many packets that the turn ends near the slice's end, by what this tenant's packets have cost. */
+static unsigned batch_size(const struct worker *w, const struct wtenant *t)
+{
+    uint64_t left = w->deadline > w->now ? w->deadline - w->now : 0;
+    uint64_t n = left / t->cost;
+    return n < 1 ? 1 : n > BATCH ? BATCH : (unsigned)n;
+}
+
+/* Quick to believe that packets have become dearer, slow to believe that they are cheap again. */
+static void note_cost(struct wtenant *t, uint64_t cycles, unsigned n)
+{
+    uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000, cost = t->cost;
+    /* What a batch costs whatever its size would make small batches look dear, and the next ones smaller still; and when the
+     * machine has taken the core away for once, packets have not become dear. */
+    uint64_t each = (cycles > fixed ? cycles - fixed : 0) / n + 1;
+    each = each < COST_LEAP * cost ? each : COST_LEAP * cost;
+    each = each < UINT32_MAX ? each : UINT32_MAX;
+    t->cost = (uint32_t)(each > cost ? (cost + each) / 2 : cost - (cost - each) / 8);
+}
+
+static void run_batch(struct worker *w, struct wtenant *t)
+{
+    struct rxq *q = t->first;
+    struct packet *batch[BATCH];
+    struct port_io io = worker_io(w, q->port);
+    unsigned max = batch_size(w, t);
+    uint64_t before = spent(w, t);
+    t->at = q->port;
+    unsigned n = q->port->ops->rx(q, &io, batch, max);
+    if (n < max)
+        retire_first(t);
+    else
+        rotate(t);
+    if (n) {
+        unsigned kept = receive(w, t, q->port, &io, batch, n);
+        worker_process(w, t, batch, kept);
+    }
+    worker_account(w, &t->account->cycles[DP_STAGE_RX]);
+    if (n)
+        note_cost(t, spent(w, t) - before, n);
+}
+
+static unsigned count_queues(const struct wtenant *t)
+{
+    unsigned n = 0;
+    for (const struct rxq *q = t->first; q; q = q->next)
+        n++;
+    return n;
+}
+
+static void run(void *tenant)
+{
+    struct wtenant *t = tenant;
+    struct worker *w = t->worker;
+    if (!t->cost)
+        t->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
+    unsigned queues = w->sched.queue.ops->protects ? 0 : count_queues(t);
+    while (t->jobs || t->first) {
+        if (t->jobs)
+            run_job(w, t);
+        else
+            run_batch(w, t);
+        settle(w, t);
+        if (steps.ending)
+            return;
+        if (t->jobs)
+            worker_account(w, &t->account->cycles[DP_STAGE_RX]);
+        if (w->now + t->cost / 2 >= w->deadline || queues == 1)
+            break;
+        queues -= queues > 0;
+    }
+    if (t->cache)
+        cache_sweep(t->cache, w->now, 10 * clock_hz, SWEEP_SLOTS);
+}
+
+/* ---- stacks ---- */
+
+static struct fiber *take_stack(struct worker *w, struct wtenant *t)
+{
+    struct fiber *f = w->stacks;
+    if (f) {
+        w->stacks = f->next;
+        w->n_stacks--;
+    } else if (!(f = fiber_new())) {
+        return NULL;
+    }
+    f->fn = run;
+    f->arg = t;
+    f->back = &w->loop;
+    f->done = false;
+    return f;
+}
+
+static void give_stack(struct worker *w, struct fiber *f)
+{
+    if (w->n_stacks == SPARE_STACKS) {
+        fiber_free(f);
+        return;
+    }
+    f->next = w->stacks;
+    w->stacks = f;
+    w->n_stacks++;
+}
+
+void turn_free_stacks(struct worker *w)
+{
+    for (struct fiber *f = w->stacks, *next; f; f = next) {
+        next = f->next;
+        fiber_free(f);
+    }
+    w->stacks = NULL;
+    w->n_stacks = 0;
+}
+
+/* ---- for the loop ---- */
+
+static void enter(struct worker *w, struct wtenant *t)
+{
+    w->running = t;
+    steps.over = look_at_clock;
+    steps.arg = w;
+    fiber_switch(&w->loop, t->fiber);
+    steps.over = NULL;
+    w->running = NULL;
+    if (t->fiber->done) {
+        give_stack(w, t->fiber);
+        t->fiber = NULL;
+    }
+}
+
+uint64_t turn_run(struct worker *w, struct wtenant *t)
+{
+    if (!t->fiber) {
+        worker_account(w, &t->account->cycles[DP_STAGE_RX]);
+        begin_slice(w);
+        t->account->turns++;
+        t->fiber = take_stack(w, t);
+    }
+    if (t->fiber) {
+        enter(w, t);
+    } else {
+        run(t);                /* no memory for a stack: this turn can't be suspended */
+    }
+    if (!t->suspended)
+        w->stage = w->clerk.bucket;
+    worker_account(w, &w->row->system[DP_SYS_POLL]);
+    uint64_t cycles = w->now - w->turn_start;
+    t->spent += cycles;
+    return cycles - (w->stalled < cycles ? w->stalled : cycles);
+}
+
+void turn_end(struct worker *w, struct wtenant *t)
+{
+    if (!t->suspended)
+        return;
+    uint64_t *bucket = w->clerk.bucket;
+    steps.ending = true;
+    enter(w, t);
+    steps.ending = false;
+    worker_account(w, bucket);
+    worker_charge(w, t, w->now - w->turn_start);
+    t->spent += w->now - w->turn_start;
+}
+
+void turn_add_job(struct worker *w, struct wtenant *t, struct letter *job, void (*fn)(struct letter *, void *))
+{
+    job->fn = fn;
+    job->next = NULL;
+    if (t->last_job)
+        t->last_job->next = job;
+    else
+        t->jobs = job;
+    t->last_job = job;
+    t->n_jobs++;
+    worker_runnable(w, t);
+}
+
+void turn_finish_jobs(struct worker *w, struct wtenant *t)
+{
+    steps.ending = true;
+    while (t->jobs)
+        run_job(w, t);
+    steps.ending = false;
+    worker_account(w, &w->row->system[DP_SYS_HOUSEKEEPING]);
+}

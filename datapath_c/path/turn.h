@@ -1,0 +1,46 @@
+/* A tenant's turn on a worker: what it does between being picked and giving the core back.
+ *
+ * A turn runs on a stack of its own (sched/fiber.h), taken from the worker's store when it begins and given back when it
+ * ends. When its slice is over in the middle of something (base/step.h), it is left there, suspended, and goes on at the
+ * tenant's next pick. So the longest stretch without a scheduling decision doesn't depend on what rules and packets make it
+ * do: it is the slice, and the dearest STEP_CHECK units of work.
+ *
+ * A suspended turn holds packets, and pointers to rules, ports and whatever else it has read under RCU, while the worker
+ * announces that it is quiescent. Therefore:
+ * - `turns[id]` of the worker is odd from when the tenant's turn is suspended until it has finished what it had begun. What
+ *   the main thread has unlinked is freed after a grace period and after that (base/defer.h).
+ * - Whoever takes away a port, or the tenant, ends the turn first: turn_end().
+ * - Jobs (packet-outs, barriers) wait until the turn is between two batches. So whoever waits for a job waits for all packets
+ *   that were in flight before. */
+#ifndef VSWITCH_TURN_H
+#define VSWITCH_TURN_H
+#include "path/worker.h"
+
+/* Picks up, or begins, the turn of `t`, and returns when its slice is over or it has nothing left. Returns the cycles to
+ * charge. The worker's loop calls it. */
+uint64_t turn_run(struct worker *w, struct wtenant *t);
+/* Whether the tenant has something to do. */
+static inline bool turn_due(const struct wtenant *t)
+{
+    return t->first || t->jobs || t->suspended;
+}
+
+/* Where the clock has just been read: lets others have the core when the slice is over. */
+void turn_yield(struct worker *w);
+static inline void turn_check(struct worker *w)
+{
+    if (__builtin_expect(w->now >= w->deadline, 0))
+        turn_yield(w);
+}
+
+/* Ends a suspended turn: packets in flight are dropped (and counted: drop reason "interrupted"). Jobs stay. */
+void turn_end(struct worker *w, struct wtenant *t);
+/* The letter's function is called within the tenant's turn, between two batches. Worker thread. */
+void turn_add_job(struct worker *w, struct wtenant *t, struct letter *job, void (*fn)(struct letter *, void *));
+/* Carries out all jobs at once: the tenant goes. */
+void turn_finish_jobs(struct worker *w, struct wtenant *t);
+
+/* Frees the stacks that nobody uses. */
+void turn_free_stacks(struct worker *w);
+
+#endif

@@ -1,0 +1,35 @@
+/* Entities in order of a 64-bit key that may wrap around: keys of one heap are less than 2^63 apart. Keys lie in the heap
+ * itself, so that finding the least touches no entity. */
+#ifndef VSWITCH_HEAP_H
+#define VSWITCH_HEAP_H
+#include <stdbool.h>
+#include <stdint.h>
+
+struct entity;
+
+struct heap {
+    struct heap_slot {
+        uint64_t key;
+        struct entity *entity;
+    } *at;                     /* 1-based binary heap */
+    uint32_t n, capacity;
+};
+
+static inline bool key_before(uint64_t a, uint64_t b)
+{
+    return (int64_t)(a - b) < 0;
+}
+
+void heap_free(struct heap *h);
+/* An entity is in at most one heap: entity->position says where. 0 or -ENOMEM. */
+int heap_add(struct heap *h, struct entity *e, uint64_t key);
+void heap_remove(struct heap *h, struct entity *e);
+/* The entity has a later key than it had. */
+void heap_later(struct heap *h, struct entity *e, uint64_t key);
+
+static inline struct entity *heap_least(const struct heap *h)
+{
+    return h->n ? h->at[1].entity : 0;
+}
+
+#endif
