@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/defer.h"
+#include "base/watch.h"
 #include "flow/bundle.h"
 #include "flow/table.h"
 #include "port/port.h"
@@ -469,6 +470,7 @@ struct server *server_new(struct datapath *dp, const char *path, int *error)
     add_fd(s, s->signal_fd, &s->signal_fd);
     add_fd(s, s->timer_fd, &s->timer_fd);
     add_fd(s, dp->mail.event_fd, &dp->mail);
+    add_fd(s, dp->watch_fd, &dp->watch_fd);
     dp->channel = s;
     dp->packet_in = on_packet_in;
     dp->rule_removed = on_rule_removed;
@@ -509,6 +511,8 @@ static void on_event(struct server *s, const struct epoll_event *e)
             datapath_tick(s->dp);
     } else if (e->data.ptr == &s->dp->mail) {
         mailbox_drain(&s->dp->mail, s->dp);
+    } else if (e->data.ptr == &s->dp->watch_fd) {
+        watch_run(s->dp->watch_fd);
     } else {
         struct client *c = e->data.ptr;
         if (e->events & EPOLLOUT)

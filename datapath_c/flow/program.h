@@ -1,6 +1,7 @@
 /* What to do with a packet, decided: the straight-line program that a walk through the tables comes to. */
 #ifndef VSWITCH_PROGRAM_H
 #define VSWITCH_PROGRAM_H
+#include <stdbool.h>
 #include <stdint.h>
 
 struct group;
@@ -78,6 +79,7 @@ struct learned {
 
 struct program {
     uint16_t n_ops, n_rules;
+    bool raw;                  /* only outputs, to ports that need no more than the frame */
     uint32_t size;             /* bytes, all that belongs to it */
     struct table *miss;        /* the table whose lookup found nothing, or NULL */
     struct rule **rules;       /* that the packet matched, in order: they count it */

@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
+#include <unistd.h>
 #include "base/clock.h"
 #include "base/defer.h"
 #include "flow/cache.h"
@@ -49,6 +51,7 @@ struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int 
         free(dp);
         return NULL;
     }
+    dp->watch_fd = epoll_create1(EPOLL_CLOEXEC);
     for (unsigned i = 0; i < n_workers; i++)
         if (!(dp->workers[i] = worker_new(dp, i, error)))
             return NULL;
@@ -85,6 +88,7 @@ void datapath_free(struct datapath *dp, bool keep)
     for (uint32_t i = 0; i < DP_MAX_TENANTS; i++)
         free(dp->tenants[i]);
     mailbox_close(&dp->mail);
+    close(dp->watch_fd);
     shm_destroy(dp);
     free(dp);
 }
@@ -233,6 +237,8 @@ static const struct port_ops *ops_of(uint32_t kind)
         return &patch_ops;
     case DP_PORT_DUMMY:
         return &dummy_ops;
+    case DP_PORT_VHOST_USER:
+        return &vhost_ops;
     default:
         return NULL;
     }
