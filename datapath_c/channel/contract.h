@@ -381,6 +381,7 @@ struct dp_shm_header {
     uint64_t workers_off;  /* struct dp_shm_worker[n_workers] */
     uint64_t accounts_off; /* struct dp_shm_account[n_workers][max_tenants] */
     uint64_t ports_off;    /* struct dp_shm_port[n_workers][max_ports] */
+    uint64_t control_off;  /* struct dp_shm_control[max_tenants] */
 };
 
 struct dp_shm_worker {
@@ -421,6 +422,12 @@ struct dp_shm_account {
     uint64_t packet_ins;
     uint64_t drops[DP_N_DROPS];    /* by enum drop; dp_drop_name() */
     struct dp_blocker blockers[DP_N_BLOCKERS];     /* whom it waited for most */
+};
+
+struct dp_shm_control {    /* the main thread's work for a tenant: rule changes, statistics, packet-outs */
+    uint64_t cycles;
+    uint64_t steps;        /* requests, or parts of them */
+    uint64_t waited;       /* cycles for which requests waited for others' to be carried out */
 };
 
 struct dp_shm_port {

@@ -91,7 +91,7 @@ def test_desired_state_differs_from_what_the_datapath_holds(daemon):
         await client.add_port(PortRecord(1, 9, PORT_KINDS["dummy"], name="extra"))
         await client.delete_port(1, 2)
         await client.set_tenant(TenantRecord(1, 7, 0, 0, 0, 0, 0, "t"))
-        await client.set_bridge(BridgeRecord(5, 1, 99, 0, 300, 8192, 0, 128, 0, "stray"))
+        await client.set_bridge(BridgeRecord(5, 1, 99, 0, 300, 8192, 0, 128, 0, 0, "stray"))
     daemon.ask(change)
     daemon.start()
     daemon.wait_for(lambda: daemon.log.read_text().count("the datapath is up") == 2)
