@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 
@@ -37,7 +38,7 @@ class Listener:
         while True:
             try:
                 if where.tls:
-                    self._tls()
+                    await self._accept_tls()
                 if where.path:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(where.path)
@@ -56,24 +57,42 @@ class Listener:
                 await server.serve_forever()
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = self._peer(writer)
-        if self._where.tls:
-            try:
-                async with asyncio.timeout(_HANDSHAKE_TIMEOUT):
-                    await writer.start_tls(self._tls())
-            except TimeoutError:
-                return self._refused(writer, peer, f"no TLS handshake in {_HANDSHAKE_TIMEOUT:.0f} s")
-            except (OSError, TlsError) as e:
-                return self._refused(writer, peer, reason(e))
+        peer = f"unix:{self._where.path}" if self._where.path else _peer("tcp", writer.get_extra_info("peername"))
         await self._serve(reader, writer, peer)
 
-    def _refused(self, writer: asyncio.StreamWriter, peer: str, why: str) -> None:
-        self.error = f"{peer}: {why}"
-        log.info("refused a connection", extra={"bridge": self._bridge, "target": self.target, "reason": self.error})
-        writer.transport.abort()
+    async def _accept_tls(self) -> None:
+        """Each connection's handshake is with the files as they are then."""
+        self._tls()
+        where, loop = self._where, asyncio.get_running_loop()
+        both = not where.host and socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both or ":" in where.host else socket.AF_INET
+        with socket.create_server((where.host, where.port), family=family, dualstack_ipv6=both) as server:
+            server.setblocking(False)
+            self.error = ""
+            conversations: set[asyncio.Task] = set()
+            try:
+                while True:
+                    task = asyncio.create_task(self._handshake(*await loop.sock_accept(server)))
+                    conversations.add(task)
+                    task.add_done_callback(conversations.discard)
+            finally:
+                for task in conversations:
+                    task.cancel()
 
-    def _peer(self, writer: asyncio.StreamWriter) -> str:
-        if self._where.path:
-            return f"unix:{self._where.path}"
-        host, port = writer.get_extra_info("peername")[:2]
-        return f"{'ssl' if self._where.tls else 'tcp'}:{f'[{host}]' if ':' in host else host}:{port}"
+    async def _handshake(self, sock: socket.socket, address: tuple) -> None:
+        loop, reader, peer = asyncio.get_running_loop(), asyncio.StreamReader(), _peer("ssl", address)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        try:
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, sock, ssl=self._tls(),
+                                                              ssl_handshake_timeout=_HANDSHAKE_TIMEOUT)
+        except (OSError, TlsError) as e:
+            sock.close()
+            self.error = f"{peer}: {reason(e)}"
+            log.info("refused a connection", extra={"bridge": self._bridge, "target": self.target, "reason": self.error})
+            return
+        await self._serve(reader, asyncio.StreamWriter(transport, protocol, reader, loop), peer)
+
+
+def _peer(scheme: str, address: tuple) -> str:
+    host, port = address[0].removeprefix("::ffff:"), address[1]
+    return f"{scheme}:{f'[{host}]' if ':' in host else host}:{port}"
