@@ -78,6 +78,8 @@ enum dp_type {
     DP_FLOW_WATCH = 44,    /* object = bridge; dp_flow_watch: whether DP_EV_FLOW_UPDATE is sent */
     DP_SCHEDULER_SET = 45, /* dp_scheduler: from now on */
     DP_SCHEDULER_GET = 46, /* -> dp_scheduler */
+    DP_RULE_COSTS = 47,    /* object = bridge; dp_number: how many, at most 64 -> so many of dp_rule_cost + OF flow_stats entry,
+                            * the rules that cost most time, dearest first, over replies */
     DP_EV_PACKET_IN = 64,  /* object = bridge; dp_packet_in, user's data, OF packet_in body (buffer_id, total_len, ..., data) */
     DP_EV_FLOW_REMOVED = 65, /* object = bridge; dp_flow_removed + OF flow_removed body; for every rule that times out,
                               * and for deletions of rules that asked for it */
@@ -294,6 +296,11 @@ struct dp_table {
     uint32_t reason;       /* in events: enum dp_table_event */
 };
 
+struct dp_rule_cost {
+    uint64_t cycles;       /* spent on its packets, over all workers: an estimate from samples */
+    uint64_t len;          /* of the entry that follows */
+};
+
 struct dp_number {
     uint32_t number;
 };
@@ -439,6 +446,7 @@ struct dp_shm_port {
     uint64_t tx_drops;
     uint64_t rx_errors;
     uint64_t tx_errors;
+    uint64_t cycles;       /* spent on what it received, all stages */
 };
 
 /* ---- What the cffi module offers besides ---- */
