@@ -146,9 +146,9 @@ static void put_match10(struct codec_buf *b, const struct match *m)
         w &= ~64u, o[37] = v->icmp_type;
     if (icmp && k->icmp_code)
         w &= ~128u, o[39] = v->icmp_code;
-    if (ip && !icmp && k->tp_src)
+    if (ip && !icmp && k->tp_src == 0xffff)
         w &= ~64u, memcpy(o + 36, &v->tp_src, 2);
-    if (ip && !icmp && k->tp_dst)
+    if (ip && !icmp && k->tp_dst == 0xffff)
         w &= ~128u, memcpy(o + 38, &v->tp_dst, 2);
     put32(o, w);
 }
@@ -196,9 +196,9 @@ static void put_match11(struct codec_buf *b, const struct match *m)
         w &= ~64u, o[61] = v->icmp_type;
     if (icmp && k->icmp_code)
         w &= ~128u, o[63] = v->icmp_code;
-    if (ip && !icmp && k->tp_src)
+    if (ip && !icmp && k->tp_src == 0xffff)
         w &= ~64u, memcpy(o + 60, &v->tp_src, 2);
-    if (ip && !icmp && k->tp_dst)
+    if (ip && !icmp && k->tp_dst == 0xffff)
         w &= ~128u, memcpy(o + 62, &v->tp_dst, 2);
     if (mpls && k->mpls_label)
         w &= ~256u, memcpy(o + 64, &v->mpls_label, 4);

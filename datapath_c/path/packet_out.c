@@ -134,6 +134,10 @@ int datapath_packet_out(struct bridge *b, const uint8_t *d, size_t len, fault *f
     }
     struct match m;
     int e = 0;
+    if (frame_len < 14 && !actions_len) {
+        free(stored);          /* nothing is to be done with nothing */
+        return 0;
+    }
     if (frame_len < 14)
         e = fault_openflow(f, OFPET_BAD_REQUEST, OFPBRC_BAD_PACKET, "data", "a frame of %u bytes", frame_len);
     if (!e) {
