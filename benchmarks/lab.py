@@ -33,6 +33,7 @@ class Source:
     offered: int = 0
     lost: int = 0
     delivered: int = 0
+    cycles: int = 0             # charged to the tenant
 
 
 class Lab:
@@ -91,7 +92,7 @@ class Lab:
             c.latency, c.latency_room = room, ROOM if s.keep else 0
         idle = lib.lab_run(self._sim, array_c, len(sources), ns, seed)
         for c, s, (_, _, room) in zip(array_c, sources, alive):
-            s.offered, s.lost, s.delivered = c.offered, c.lost, c.delivered
+            s.offered, s.lost, s.delivered, s.cycles = c.offered, c.lost, c.delivered, c.cycles
             s.latencies = array("I", bytes(ffi.buffer(room, 4 * c.n_latency)))
         return idle / ns
 

@@ -131,7 +131,7 @@ static void run_batch(struct worker *w, struct wtenant *t)
         unsigned kept = receive(w, t, q->port, &io, batch, n);
         worker_process(w, t, batch, kept);
     }
-    worker_account(w, &t->account->cycles[DP_STAGE_RX]);
+    worker_account(w, &w->row->system[DP_SYS_POLL]);     /* for most turns are one batch */
     uint64_t cycles = turn_spent(w, t) - before;
     io.counters->cycles += cycles;
     if (n)
@@ -153,17 +153,20 @@ static void run(void *tenant)
     if (!t->cost)
         t->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
     unsigned queues = w->sched.queue.ops->protects ? 0 : count_queues(t);
-    while (t->jobs || t->first) {
-        if (t->jobs)
+    for (bool first = true; t->jobs || t->first; first = false) {
+        if (t->jobs) {
             run_job(w, t);
-        else
+            worker_account(w, &w->row->system[DP_SYS_POLL]);
+        } else {
+            if (!first)
+                worker_account(w, &t->account->cycles[DP_STAGE_RX]);
             run_batch(w, t);
+        }
         settle(w, t);
         if (steps.ending)
             return;
-        if (t->jobs)
-            worker_account(w, &t->account->cycles[DP_STAGE_RX]);
-        if (w->now + t->cost / 2 >= w->deadline || queues == 1)
+        /* Not for a few packets more: each batch has its own cost. */
+        if (w->now + w->slice / 2 >= w->deadline || queues == 1)
             break;
         queues -= queues > 0;
     }
@@ -240,8 +243,9 @@ uint64_t turn_run(struct worker *w, struct wtenant *t)
         run(t);                /* no memory for a stack: this turn can't be suspended */
     }
     if (!t->suspended)
-        w->stage = w->clerk.bucket;
-    worker_account(w, &w->row->system[DP_SYS_POLL]);
+        w->stage = &t->account->cycles[DP_STAGE_TX];
+    if (t->suspended || w->clerk.bucket != &w->row->system[DP_SYS_POLL])
+        worker_account(w, &w->row->system[DP_SYS_POLL]);
     uint64_t cycles = w->now - w->turn_start;
     t->spent += cycles;
     return cycles - (w->stalled < cycles ? w->stalled : cycles);

@@ -198,14 +198,27 @@ static uint64_t look(struct worker *w)
     return (uint64_t)next + 1;
 }
 
+static uint64_t charged(struct datapath *dp, const struct lab_source *c)
+{
+    const struct dp_shm_account *a = shm_account(dp, 0, dp->bridges[c->bridge]->tenant->conf.id);
+    uint64_t sum = 0;
+    for (int i = 0; i < DP_N_STAGES; i++)
+        sum += a->cycles[i];
+    return sum;
+}
+
 double lab_run(struct sim *sim, struct lab_source *sources, uint32_t n, double ns, uint64_t seed)
 {
     struct datapath *dp = sim_datapath(sim);
     struct worker *w = dp->workers[0];
     uint64_t idle = w->row->system[DP_SYS_IDLE];
     begin(dp, sources, n, ns, seed);
+    for (uint32_t i = 0; i < n; i++)
+        sources[i].cycles = charged(dp, &sources[i]);
     while (clock_now() < lab.end) {
-        uint64_t next = look(w), parked = scheduler_next(&w->sched), now = clock_now();
+        worker_account(w, &w->row->system[DP_SYS_IDLE]);
+        uint64_t next = look(w), parked = scheduler_next(&w->sched), now;
+        worker_account(w, &w->row->system[DP_SYS_POLL]);
         if (worker_step(w) || !clock_virtual)
             continue;
         if (parked && parked < next)
@@ -213,9 +226,12 @@ double lab_run(struct sim *sim, struct lab_source *sources, uint32_t n, double n
         now = clock_now();
         if (next > now)
             clock_warp(next - now);
+        w->last_decision = clock_now();        /* nothing was there to decide */
     }
     worker_account(w, &w->row->system[DP_SYS_IDLE]);
     idle = w->row->system[DP_SYS_IDLE] - idle;
+    for (uint32_t i = 0; i < n; i++)
+        sources[i].cycles = charged(dp, &sources[i]) - sources[i].cycles;
     /* What is on its way leaves before the sources go. */
     for (uint32_t i = 0; i < n; i++)
         lab.states[i].n = 0;

@@ -19,13 +19,15 @@ struct lab_source {
     uint32_t *latency;         /* out: ns, of the first `latency_room` packets that left a port */
     uint32_t latency_room, n_latency;
     uint64_t offered, lost, delivered;     /* packets; lost: the port's queue was full */
+    uint64_t cycles;           /* that the bridge's tenant was charged */
 };
 
 /* A simulation on a clock that counts (`unit_ns` for a unit of work, base/step.h) or, with 0, on the real one. */
 struct sim *lab_new(uint32_t n_workers, uint32_t unit_ns);
 /* enum dp_policy; slice_ns 0 = as it is. */
 int lab_scheduler(struct sim *s, uint32_t policy, uint32_t slice_ns, struct dp_error *error);
-/* Lets the sources send for `ns`; latencies and counts start at 0. Returns nanoseconds of it that the worker was idle. */
+/* Lets the sources send for `ns`; latencies and counts start at 0. Returns nanoseconds of it that the worker was idle, or waited for
+ * the generators. */
 double lab_run(struct sim *s, struct lab_source *sources, uint32_t n, double ns, uint64_t seed);
 /* cffi: end */
 #endif
