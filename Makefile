@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 15
 MESSAGES ?= 1000000
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-isolation bench-control bench-path bench-programming conformance fuzz-openflow interop faucet-env clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-vm bench-isolation bench-control bench-path bench-programming conformance fuzz-openflow interop faucet-env clean
 
 all: build
 
@@ -55,7 +55,7 @@ test-fuzz: deps-test $(VENV)/.ready
 
 # The whole switch with the datapath under the sanitizers: traffic, crashes, changes under traffic, sessions.
 SANITIZED := test_churn test_crash_traffic test_vxlan_kernel test_tap_queues test_daemon_openflow test_daemon_controllers \
-  test_daemon_crash
+  test_daemon_crash test_vhost_user
 test-sanitized: test-c build
 	$(SUDO) env PATH="$$PATH" VSWITCH_SKIP_NOTHING=1 UBSAN_OPTIONS=halt_on_error=1 VSWITCH_DATAPATH=$(CURDIR)/build/asan/datapath_c/vswitch-datapath \
 	  $(BIN)/python -P -m pytest -q $(SANITIZED:%=tests/system/%.py)
@@ -66,6 +66,11 @@ test-python: deps-test build ryu-env faucet-env
 
 bench: deps-test build
 	$(SUDO) $(BIN)/python -P benchmarks/containers.py
+	$(SUDO) $(BIN)/python -P benchmarks/vm_ports.py
+
+# Virtual machines' ports alone, beside Open vSwitch with DPDK.
+bench-vm: deps-test build
+	$(SUDO) $(BIN)/python -P benchmarks/vm_ports.py
 
 faucet-env: deps-build
 	controllers/faucet_env.sh build/faucet

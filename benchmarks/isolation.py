@@ -190,8 +190,10 @@ def cost(claims: Claims, results: dict, rounds: int) -> None:
                 for policy in (("wfq", "none") if i % 2 else ("none", "wfq")):
                     lab.policy(policy)
                     sources = [Source(id, [udp()], outstanding=max(8, 256 // n)) for id in range(1, n + 1)]
-                    idle = lab.run(sources, 4 * MS)
-                    rates[policy].append(sum(s.delivered for s in sources) / (4 * MS * max(1e-9, 1 - idle)) * 1000)
+                    polled = lab.polled()
+                    lab.run(sources, 4 * MS)
+                    busy = sum(s.cycles for s in sources) + lab.polled() - polled
+                    rates[policy].append(sum(s.delivered for s in sources) / max(1, busy) * lab.mhz())
             found[n] = {policy: {"best": max(r), "median": statistics.median(r)} for policy, r in rates.items()}
             found[n]["ratio"] = found[n]["wfq"]["best"] / found[n]["none"]["best"]
     results["cost"] = found

@@ -96,6 +96,13 @@ class Lab:
             s.latencies = array("I", bytes(ffi.buffer(room, 4 * c.n_latency)))
         return idle / ns
 
+    def polled(self) -> int:
+        """Cycles that worker 0 has spent on looking for work and choosing."""
+        return self.accounts(1)[0].system[lib.DP_SYS_POLL]
+
+    def mhz(self) -> float:
+        return ffi.cast("struct dp_shm_header *", lib.sim_shm(self._sim)).tsc_hz / 1e6
+
     def accounts(self, n: int) -> tuple[object, list[int]]:
         """Worker 0's row, and each tenant's cycles below `n`."""
         row, accounts = ffi.new("struct dp_shm_worker *"), ffi.new("struct dp_shm_account[]", n)

@@ -4,6 +4,10 @@
  * at least PACKET_HEADROOM bytes before it when it arrives, for tags and tunnels. Buffers hold a whole 64 KiB segment with
  * its headers; a page that no frame reaches is never touched.
  *
+ * A long frame from a guest may be on loan: its first `head` bytes are at `data`, the rest still lies in the guest's buffer, so that
+ * it is copied once, to where it goes. Whoever needs more than the head calls packet_whole first; packet_own and packet_copy do.
+ * What the guest does to its bytes meanwhile is its own affair: nothing is decided by them.
+ *
  * References: packet_alloc gives one; a packet staged on several ports has one a port; packet_unref gives back. A packet
  * with more than one reference must not be changed: packet_own first. */
 #ifndef VSWITCH_PACKET_H
@@ -38,19 +42,31 @@ struct vnet_hdr {
 #define VNET_GSO_ECN 0x80
 
 struct port;
+struct lender;
+
+/* A stretch of a guest's memory. */
+struct packet_piece {
+    const uint8_t *at;
+    uint32_t len;
+};
 
 struct packet {
     uint8_t *data;
     uint32_t len;
     uint32_t refs;
+    struct lender *lender;     /* NULL: the frame is whole */
+    const struct packet_piece *rest;
+    uint16_t head, n_rest;
+    uint16_t loan;             /* the lender's name for it */
+    struct packet_piece one;   /* where `rest` points if it is one piece */
     uint16_t l2_5;             /* offset of the first MPLS label, or OFFSET_NONE */
     uint16_t l3;               /* of IP or ARP */
     uint16_t l4;               /* of TCP, UDP, SCTP, ICMP; OFFSET_NONE in later fragments */
     uint8_t hops;              /* bridges passed through patch ports */
     uint8_t malformed;
+    bool bare;                 /* the key's pipeline fields are not filled in yet: parse() does it from rx_port */
     struct vnet_hdr vnet;
     struct port *rx_port;      /* where the current bridge got it; NULL for the controller */
-    uint32_t hash;
     uint32_t queue_id;         /* of set-queue */
     struct packet *next;
     struct packet_pool *pool;
@@ -58,6 +74,11 @@ struct packet {
     uint8_t tun_dst[16];
     union key_words key;       /* its first CACHE_WORDS words */
     uint8_t *buffer;
+};
+
+/* Who lends buffers: `take_back` is called once for each loan, by the packet's worker. */
+struct lender {
+    void (*take_back)(struct lender *l, struct packet *p);
 };
 
 /* A pool has packets of its own, or draws on another one's (`store`) within bounds: it may hold half as many packets as are
@@ -100,7 +121,31 @@ static inline bool packet_hand_over(struct packet *p, struct packet_pool *to)
     return true;
 }
 
-/* An empty packet with its headroom, or NULL when there is none, or the pool may have no more. */
+/* What a packet begins with, but for its key and its buffer. */
+static inline void packet_begin(struct packet *p)
+{
+    p->data = p->buffer + PACKET_HEADROOM;
+    p->len = 0;
+    p->refs = 1;
+    p->lender = NULL;
+    p->hops = 0;
+    p->malformed = 0;
+    p->vnet = (struct vnet_hdr){0};
+    p->queue_id = 0;
+    p->next = NULL;
+    p->tun_id = 0;
+    memset(p->tun_dst, 0, sizeof p->tun_dst);
+}
+
+/* The fields of the key that are the pipeline's; the frame's are parse()'s. */
+static inline void packet_begin_key(struct packet *p)
+{
+    memset(&p->key, 0, offsetof(struct key, eth_dst));
+    p->key.key.in_phy_port = 0;
+    p->bare = false;
+}
+
+/* An empty packet with its headroom, or NULL when the pool is empty. */
 static inline struct packet *packet_alloc(struct packet_pool *pool)
 {
     struct packet_pool *store = pool->store;
@@ -111,25 +156,45 @@ static inline struct packet *packet_alloc(struct packet_pool *pool)
     store->n_free--;
     pool->held++;
     p->pool = pool;
-    p->data = p->buffer + PACKET_HEADROOM;
-    p->len = 0;
-    p->refs = 1;
-    p->hops = 0;
-    p->malformed = 0;
-    p->vnet = (struct vnet_hdr){0};
-    p->queue_id = 0;
-    p->next = NULL;
-    p->tun_id = 0;
-    memset(p->tun_dst, 0, sizeof p->tun_dst);
-    memset(&p->key, 0, offsetof(struct key, eth_dst));   /* the pipeline's fields; the frame's are parse()'s */
-    p->key.key.in_phy_port = 0;
+    packet_begin(p);
+    packet_begin_key(p);
     return p;
+}
+
+/* So many packets the pool may have more, at least. */
+static inline uint32_t packet_pool_room(const struct packet_pool *pool)
+{
+    uint32_t n_free = pool->store->n_free, few = pool->held < POOL_MIN ? POOL_MIN - pool->held : 0;
+    /* Each one taken leaves half a one less to take. */
+    uint32_t many = n_free / 2 > pool->held ? (n_free / 2 - pool->held) * 2 / 3 : 0;
+    uint32_t room = pool->store == pool ? n_free : few > many ? few : many;
+    return room < n_free ? room : n_free;
+}
+
+/* `n` bare packets, for which there is room. */
+static inline void packet_alloc_bare(struct packet_pool *pool, struct packet **out, unsigned n)
+{
+    struct packet_pool *store = pool->store;
+    struct packet *p = store->free;
+    for (unsigned i = 0; i < n; i++) {
+        struct packet *next = p->next;
+        packet_begin(p);
+        p->bare = true;
+        p->pool = pool;
+        out[i] = p;
+        p = next;
+    }
+    store->free = p;
+    store->n_free -= n;
+    pool->held += n;
 }
 
 static inline void packet_unref(struct packet *p)
 {
     assert(p->refs > 0);
     if (--p->refs == 0) {
+        if (p->lender)
+            p->lender->take_back(p->lender, p);
         struct packet_pool *store = p->pool->store;
         p->pool->held--;
         p->next = store->free;
@@ -138,11 +203,23 @@ static inline void packet_unref(struct packet *p)
     }
 }
 
+/* Fetches the rest of a frame on loan, and gives the loan back. */
+void packet_fetch(struct packet *p);
+
+static inline void packet_whole(struct packet *p)
+{
+    if (__builtin_expect(p->lender != NULL, 0))
+        packet_fetch(p);
+}
+
+/* Copies `len` bytes of the frame from `at` on, wherever they lie. */
+void packet_read(const struct packet *p, uint32_t at, uint8_t *to, uint32_t len);
+
 /* Copies what is known of a packet besides its frame. */
 void packet_copy_meta(struct packet *to, const struct packet *from);
 /* A copy with one reference, or NULL. */
 struct packet *packet_copy(const struct packet *p);
-/* The caller's reference, exchanged for one that nobody shares; NULL (and the reference gone) when the pool is empty. */
+/* The caller's reference, exchanged for one that nobody shares, of a whole frame; NULL (and the reference gone) when the pool is empty. */
 struct packet *packet_own(struct packet *p);
 /* Makes room for `n` bytes at the start, or takes them away. Within PACKET_HEADROOM. */
 static inline void packet_push(struct packet *p, uint32_t n)

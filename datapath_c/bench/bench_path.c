@@ -16,10 +16,11 @@ static int compare(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* priority 1, in_port 1: output to port 2, which forwards nothing. */
+/* priority 1, in_port 1, IPv4 to 10.0.0.0/8: output to port 2, which forwards nothing. */
 static void add_rule(struct bridge *b)
 {
-    static const uint8_t tail[] = {0, 1, 0, 12, 0x80, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 4, 0, 24, 0, 0, 0, 0,
+    static const uint8_t tail[] = {0, 1, 0, 30, 0x80, 0, 0, 4, 0, 0, 0, 1, 0x80, 0, 10, 2, 8, 0, 0x80, 0, 0x19, 8, 10, 0, 0, 0,
+                                   255, 0, 0, 0, 0, 0, 0, 4, 0, 24, 0, 0, 0, 0,
                                    0, 0, 0, 16, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0};
     uint8_t body[OFP_FLOW_MOD_FIXED + sizeof tail] = {[23] = 1};
     struct flow_mod_result r;

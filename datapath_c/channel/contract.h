@@ -78,7 +78,8 @@ enum dp_type {
     DP_FLOW_WATCH = 44,    /* object = bridge; dp_flow_watch: whether DP_EV_FLOW_UPDATE is sent */
     DP_SCHEDULER_SET = 45, /* dp_scheduler: from now on */
     DP_SCHEDULER_GET = 46, /* -> dp_scheduler */
-    DP_RULE_COSTS = 47,    /* object = bridge; dp_number: how many, at most 64 -> so many of dp_rule_cost + OF flow_stats entry,
+    DP_PORT_DETAIL = 47,   /* object = bridge; dp_port_ref -> text: what its driver knows of itself, lines of a name, a space, a text */
+    DP_RULE_COSTS = 48,    /* object = bridge; dp_number: how many, at most 64 -> so many of dp_rule_cost + OF flow_stats entry,
                             * the rules that cost most time, dearest first, over replies */
     DP_EV_PACKET_IN = 64,  /* object = bridge; dp_packet_in, user's data, OF packet_in body (buffer_id, total_len, ..., data) */
     DP_EV_FLOW_REMOVED = 65, /* object = bridge; dp_flow_removed + OF flow_removed body; for every rule that times out,
@@ -122,7 +123,8 @@ enum dp_port_kind {
     DP_PORT_NETDEV = 2,
     DP_PORT_VXLAN = 3,
     DP_PORT_PATCH = 4,
-    DP_PORT_DUMMY = 5
+    DP_PORT_DUMMY = 5,
+    DP_PORT_VHOST_USER = 6
 };
 
 enum dp_policy {           /* who runs next on a worker */
@@ -211,7 +213,7 @@ struct dp_port {
     uint32_t config;       /* OFPPC_* bits (OpenFlow 1.3, 7.2.1) */
     uint32_t state;        /* OFPPS_* bits, read only */
     uint32_t slot;         /* index into the counters' port rows, read only */
-    uint32_t n_queues;     /* tap: 1..16, 0 = 1 */
+    uint32_t n_queues;     /* tap: 1..16, 0 = 1; vhost-user: the most pairs of queues, likewise */
     uint32_t vni;          /* vxlan: 0..0xffffff, of this bridge alone */
     uint32_t mtu;          /* bytes, 0 = leave as it is (tap: 1500) */
     uint32_t peer_bridge;  /* patch */
@@ -220,9 +222,11 @@ struct dp_port {
     uint32_t reason;       /* in DP_EV_PORT_STATUS: enum dp_port_reason */
     uint32_t speed_kbps;   /* read only */
     uint8_t mac[6];        /* zero = the datapath picks one */
-    uint8_t reserved[2];
+    uint8_t client;        /* vhost-user: 1 = connect to the socket, 0 = listen there */
+    uint8_t reserved;
     char name[DP_NAME_MAX];   /* as the control plane calls it; the first 15 bytes show in OpenFlow */
     char ifname[16];       /* tap: device to create; netdev: device to use */
+    char socket[108];      /* vhost-user: path of the Unix socket */
 };
 
 struct dp_port_ref {

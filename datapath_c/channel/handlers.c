@@ -40,6 +40,7 @@ const struct handler_entry handlers[] = {
     [DP_BARRIER] = {handle_barrier, 0},
     [DP_MAC_LIST] = {handle_mac_list, 0},
     [DP_MAC_FLUSH] = {handle_mac_flush, 0},
+    [DP_PORT_DETAIL] = {handle_port_detail, sizeof(struct dp_port_ref)},
     [DP_TRACE] = {handle_trace, sizeof(struct dp_trace)},
     [DP_INJECT] = {handle_inject, sizeof(struct dp_port_ref)},
     [DP_COLLECT] = {handle_collect, sizeof(struct dp_port_ref)},

@@ -16,6 +16,7 @@ HANDLER(port_add);
 HANDLER(port_del);
 HANDLER(port_mod);
 HANDLER(port_list);
+HANDLER(port_detail);
 HANDLER(vtep_set);
 HANDLER(vtep_get);
 HANDLER(remotes_set);

@@ -166,6 +166,21 @@ int handle_port_list(struct client *c, const struct dp_msg *m, const uint8_t *bo
     return 0;
 }
 
+int handle_port_detail(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    char text[8192] = "";
+    struct dp_port_ref r;
+    memcpy(&r, body, sizeof r);
+    struct port *p = datapath_port(client_datapath(c), m->object, r.port_no, f);
+    if (!p)
+        return -f->error;
+    int e = p->ops->describe ? p->ops->describe(p, text, sizeof text) : 0;
+    if (e)
+        return fault_set(f, -e, "", "there is more to say of the port than one message holds");
+    reply(c, m, text, strlen(text));
+    return 0;
+}
+
 int handle_vtep_set(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
 {
     struct dp_vtep v;

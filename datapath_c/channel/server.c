@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/defer.h"
+#include "base/watch.h"
 #include "channel/lanes.h"
 #include "flow/bundle.h"
 #include "flow/table.h"
@@ -451,6 +452,7 @@ struct server *server_new(struct datapath *dp, const char *path, int *error)
     add_fd(s, s->signal_fd, &s->signal_fd);
     add_fd(s, s->timer_fd, &s->timer_fd);
     add_fd(s, dp->mail.event_fd, &dp->mail);
+    add_fd(s, dp->watch_fd, &dp->watch_fd);
     dp->channel = s;
     dp->packet_in = on_packet_in;
     dp->rule_removed = on_rule_removed;
@@ -492,6 +494,8 @@ static void on_event(struct server *s, const struct epoll_event *e)
             datapath_begin_tick(s->dp);
     } else if (e->data.ptr == &s->dp->mail) {
         s->letters = s->letters ? s->letters : mailbox_take(&s->dp->mail);
+    } else if (e->data.ptr == &s->dp->watch_fd) {
+        watch_run(s->dp->watch_fd);
     } else {
         struct client *c = e->data.ptr;
         if (e->events & EPOLLOUT)

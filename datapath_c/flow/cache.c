@@ -1,5 +1,6 @@
 #include "flow/cache.h"
 #include <stdlib.h>
+#include <sys/mman.h>
 #include "base/hash.h"
 #include "base/step.h"
 
@@ -7,16 +8,24 @@
 #define ROOM_CHOICE 8          /* flows of which one makes room */
 
 struct slab {
-    struct slab *next;
     struct megaflow flows[SLAB_FLOWS];
+    struct slab *next;
 };
+
+#define EMC_FIRST 1024             /* places at the beginning */
 
 struct cache *cache_new(uint32_t max_flows)
 {
     struct cache *c = calloc(1, sizeof *c);
-    if (c) {
-        c->max_flows = max_flows;
-        c->max_bytes = (uint64_t)max_flows * CACHE_FLOW_BYTES;
+    if (!c)
+        return NULL;
+    c->max_flows = max_flows;
+    c->max_bytes = (uint64_t)max_flows * CACHE_FLOW_BYTES;
+    c->emc_mask = EMC_FIRST - 1;
+    c->emc = mmap(NULL, CACHE_EMC_MAX * sizeof *c->emc, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (c->emc == MAP_FAILED) {
+        free(c);
+        return NULL;
     }
     return c;
 }
@@ -35,6 +44,7 @@ void cache_free(struct cache *c)
         free(c->slabs);
         c->slabs = next;
     }
+    munmap(c->emc, CACHE_EMC_MAX * sizeof *c->emc);
     free(c);
 }
 
@@ -76,13 +86,21 @@ static uint32_t masked(const struct mask_table *t, const union key_words *k, uin
 /* A slot that was taken: probing goes on past it. */
 static struct megaflow tombstone;
 
+static bool equal(const uint64_t *a, const uint64_t *b, unsigned n)
+{
+    uint64_t differ = 0;
+    for (unsigned i = 0; i < n; i++)
+        differ |= a[i] ^ b[i];
+    return !differ;
+}
+
 static struct megaflow *find(const struct mask_table *t, const uint64_t *value, uint32_t hash)
 {
     for (uint32_t i = hash & (t->size - 1);; i = (i + 1) & (t->size - 1)) {
         struct megaflow *m = t->slots[i];
         if (!m)
             return NULL;
-        if (m != &tombstone && m->hash == hash && !memcmp(m->value, value, t->n_words * 8))
+        if (m != &tombstone && m->hash == hash && equal(m->value, value, t->n_words))
             return m;
         step(1);
     }
@@ -123,18 +141,40 @@ struct megaflow *cache_lookup_masks(struct cache *c, const union key_words *k)
     return NULL;
 }
 
-static void emc_put(struct cache *c, uint32_t hash, struct megaflow *m)
+bool cache_by_port(const struct megaflow *m)
 {
-    c->emc[hash & (CACHE_EMC_SIZE - 1)] = (struct emc_entry){hash, m->serial, m};
+    return m->masks->map == 1;
 }
 
-struct megaflow *cache_lookup(struct cache *c, const union key_words *k, uint32_t hash)
+/* Remembers a hit. Where all ways are taken, one of them goes; when that has happened to many, more places are used: what was
+ * remembered in the wrong half then is found anew. */
+static void emc_put(struct cache *c, uint32_t hash, struct megaflow *m)
 {
-    const struct emc_entry *e = &c->emc[hash & (CACHE_EMC_SIZE - 1)];
-    if (e->hash == hash && e->megaflow && e->megaflow->serial == e->serial && matches(e->megaflow, k)) {
-        c->emc_hits++;
-        return e->megaflow;
+    struct emc_entry *e = c->emc[hash & c->emc_mask].at;
+    unsigned way = 0;
+    while (way < CACHE_EMC_WAYS && e[way].megaflow && e[way].hash != hash)
+        way++;
+    if (way == CACHE_EMC_WAYS) {
+        way = c->emc_evictions++ % CACHE_EMC_WAYS;
+        if (c->emc_evictions > c->emc_mask && c->emc_mask + 1 < CACHE_EMC_MAX) {
+            c->emc_mask = c->emc_mask * 2 + 1;
+            c->emc_evictions = 0;
+        }
     }
+    e[way] = (struct emc_entry){hash, m->serial, m};
+}
+
+static const struct emc_entry *emc_find(const struct cache *c, uint32_t hash)
+{
+    const struct emc_entry *e = c->emc[hash & c->emc_mask].at;
+    for (unsigned way = 0; way < CACHE_EMC_WAYS; way++)
+        if (e[way].hash == hash && e[way].megaflow)
+            return &e[way];
+    return NULL;
+}
+
+static struct megaflow *lookup_masks_and_remember(struct cache *c, const union key_words *k, uint32_t hash)
+{
     struct megaflow *m = cache_lookup_masks(c, k);
     if (m) {
         c->megaflow_hits++;
@@ -143,12 +183,86 @@ struct megaflow *cache_lookup(struct cache *c, const union key_words *k, uint32_
     return m;
 }
 
+struct megaflow *cache_lookup(struct cache *c, const union key_words *k, uint32_t hash)
+{
+    const struct emc_entry *e = emc_find(c, hash);
+    if (e && e->megaflow->serial == e->serial && matches(e->megaflow, k)) {
+        c->emc_hits++;
+        return e->megaflow;
+    }
+    return lookup_masks_and_remember(c, k, hash);
+}
+
+static void lookup_one_mask(struct cache *c, const union key_words *const *keys, unsigned n, struct megaflow **out)
+{
+    const struct mask_table *t = c->tables[0];
+    uint64_t value[CACHE_BURST][CACHE_WORDS];
+    uint32_t hash[CACHE_BURST];
+    for (unsigned i = 0; i < n; i++) {
+        hash[i] = masked(t, keys[i], value[i]);
+        __builtin_prefetch(&t->slots[hash[i] & (t->size - 1)]);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        const char *m = (const char *)t->slots[hash[i] & (t->size - 1)];
+        __builtin_prefetch(m);
+        __builtin_prefetch(m + 64);
+    }
+    unsigned hits = 0;
+    for (unsigned i = 0; i < n; i++) {
+        out[i] = find(t, value[i], hash[i]);
+        hits += out[i] != NULL;
+        if (out[i])
+            __builtin_prefetch(out[i]->counted, 1);
+    }
+    c->megaflow_hits += hits;
+    c->tables[0]->hits += hits;
+}
+
+void cache_lookup_all(struct cache *c, const union key_words *const *keys, unsigned n, struct megaflow **out)
+{
+    if (c->n_tables == 1) {
+        lookup_one_mask(c, keys, n, out);
+        return;
+    }
+    if (c->n_tables <= CACHE_FEW_MASKS) {
+        for (unsigned i = 0; i < n; i++)
+            c->megaflow_hits += (out[i] = cache_lookup_masks(c, keys[i])) != NULL;
+        return;
+    }
+    uint32_t hash[CACHE_BURST];
+    const struct emc_entry *found[CACHE_BURST];
+    for (unsigned i = 0; i < n; i++) {
+        hash[i] = key_hash(keys[i]);
+        __builtin_prefetch(&c->emc[hash[i] & c->emc_mask]);
+    }
+    for (unsigned i = 0; i < n; i++)
+        if ((found[i] = emc_find(c, hash[i]))) {
+            __builtin_prefetch(found[i]->megaflow);
+            __builtin_prefetch((const char *)found[i]->megaflow + 64);
+        }
+    for (unsigned i = 0; i < n; i++) {
+        struct megaflow *m = found[i] ? found[i]->megaflow : NULL;
+        out[i] = m && m->serial == found[i]->serial && matches(m, keys[i]) ? m : NULL;
+        if (out[i]) {
+            __builtin_prefetch(m->program);
+            __builtin_prefetch(m->counted, 1);
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (out[i])
+            c->emc_hits++;
+        else
+            out[i] = lookup_masks_and_remember(c, keys[i], hash[i]);
+    }
+}
+
 static struct megaflow *alloc_flow(struct cache *c)
 {
     if (!c->free) {
-        struct slab *s = calloc(1, sizeof *s);
+        struct slab *s = aligned_alloc(64, sizeof *s);
         if (!s)
             return NULL;
+        memset(s, 0, sizeof *s);
         s->next = c->slabs;
         c->slabs = s;
         for (int i = 0; i < SLAB_FLOWS; i++) {
@@ -322,7 +436,7 @@ static const struct megaflow *make_room(struct cache *c)
 }
 
 void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[CACHE_WORDS],
-                  uint64_t generation, struct program *program, struct megaflow *stale, uint64_t now)
+                  uint64_t generation, struct program *program, const void *counted, struct megaflow *stale, uint64_t now)
 {
     while ((c->n_flows >= c->max_flows || c->bytes + program->size > c->max_bytes) && c->n_flows && !step_ending())
         if (make_room(c) == stale)
@@ -359,6 +473,7 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
         c->n_flows++;
     }
     set_program(c, m, program);
+    m->counted = counted;
     m->generation = generation;
     m->used = now;
     emc_put(c, hash, m);

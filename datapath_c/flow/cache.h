@@ -13,22 +13,28 @@
 #include "flow/key.h"
 #include "flow/program.h"
 
-#define CACHE_EMC_SIZE 8192
+#define CACHE_EMC_WAYS 4           /* a cache line of entries that share a place */
+#define CACHE_EMC_MAX 32768        /* places */
 #define CACHE_MAX_MASKS 64
+#define CACHE_FEW_MASKS 2          /* so many are asked sooner than the exact-match level */
+#define CACHE_BURST 32             /* keys of one cache_lookup_all */
 #define CACHE_FLOW_BYTES 512     /* of program for each flow that there may be */
 
 struct mask_table;
 
-struct megaflow {
+struct megaflow {              /* what a lookup reads lies in its first two cache lines, as a rule */
     uint64_t generation;
     struct program *program;
     struct mask_table *masks;
     uint32_t hash;
     uint32_t serial;           /* changes when the memory becomes another megaflow */
     uint64_t used;             /* clock */
-    struct megaflow *next_free;
+    union {
+        struct megaflow *next_free;
+        const void *counted;   /* what its use will count in, to be fetched early */
+    };
     uint64_t value[CACHE_WORDS];
-};
+} __attribute__((aligned(64)));
 
 struct mask_table {
     uint32_t map;
@@ -44,6 +50,10 @@ struct emc_entry {
     struct megaflow *megaflow;
 };
 
+struct emc_place {
+    struct emc_entry at[CACHE_EMC_WAYS];
+};
+
 struct cache {
     struct mask_table *tables[CACHE_MAX_MASKS + 1];
     uint32_t n_tables;
@@ -55,7 +65,9 @@ struct cache {
     struct slab *slabs;
     uint64_t emc_hits, megaflow_hits, misses, stale;
     uint64_t since_ranked;
-    struct emc_entry emc[CACHE_EMC_SIZE];
+    /* Room for CACHE_EMC_MAX places, which cost nothing before they are used; emc_mask + 1 of them are. */
+    struct emc_place *emc;
+    uint32_t emc_mask, emc_evictions;
 };
 
 struct cache *cache_new(uint32_t max_flows);
@@ -66,15 +78,21 @@ uint32_t key_hash(const union key_words *k);
 
 /* The megaflow for a key, or NULL. It may be stale: compare its generation. */
 struct megaflow *cache_lookup(struct cache *c, const union key_words *k, uint32_t hash);
+/* The same for `n` keys, at most CACHE_BURST, with the memory that each step needs fetched a step ahead for all. */
+void cache_lookup_all(struct cache *c, const union key_words *const *keys, unsigned n, struct megaflow **out);
 /* The same without the exact-match level. */
 struct megaflow *cache_lookup_masks(struct cache *c, const union key_words *k);
 
-/* Caches `program` (taken over) for the packets that agree with `k` in `wc`. `stale` is the out-of-date megaflow that the
+/* Whether it holds for everything that its port receives: no two megaflows of a generation contradict each other, so none with a
+ * longer mask can mean anything else. */
+bool cache_by_port(const struct megaflow *m);
+
+/* Caches `program` (taken over, which counts in `counted`) for the packets that agree with `k` in `wc`. `stale` is the out-of-date megaflow that the
  * packet hit, or NULL. Beyond CACHE_MAX_MASKS masks the entry is for exactly this key. Where the cache is full, entries that
  * weren't used for long make room, a few at a time: nobody waits for the whole to be emptied, and an attacker's flows push out
  * each other rather than the few that are used all the time. */
 void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[CACHE_WORDS],
-                  uint64_t generation, struct program *program, struct megaflow *stale, uint64_t now);
+                  uint64_t generation, struct program *program, const void *counted, struct megaflow *stale, uint64_t now);
 void cache_remove(struct cache *c, struct megaflow *m);
 void cache_clear(struct cache *c);
 /* Looks at the next `n` slots and removes what has idled for `idle` cycles: called often with a small n. */

@@ -1,6 +1,7 @@
 /* What to do with a packet, decided: the straight-line program that a walk through the tables comes to. */
 #ifndef VSWITCH_PROGRAM_H
 #define VSWITCH_PROGRAM_H
+#include <stdbool.h>
 #include <stdint.h>
 
 struct group;
@@ -13,7 +14,7 @@ enum op_code {
     OP_OUTPUT,                 /* port; not to where it came from */
     OP_OUTPUT_IN_PORT,
     OP_NORMAL,
-    OP_FLOOD,                  /* and OFPP_ALL */
+    OP_FLOOD,                  /* arg: OFPPC_* bits of ports that are left out (OFPP_ALL asks nothing of OFPPC_NO_FLOOD) */
     OP_CONTROLLER,             /* arg: max_len, arg2: controller id; reason, table; cookie, user's data */
     OP_SET_FIELD,              /* field, value */
     OP_PUSH_VLAN,              /* arg: ethertype, here and below */
@@ -78,6 +79,7 @@ struct learned {
 
 struct program {
     uint16_t n_ops, n_rules;
+    bool raw;                  /* only outputs, to ports that need no more than the frame */
     uint32_t size;             /* bytes, all that belongs to it */
     struct table *miss;        /* the table whose lookup found nothing, or NULL */
     struct rule **rules;       /* that the packet matched, in order: they count it */

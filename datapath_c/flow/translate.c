@@ -376,6 +376,8 @@ void translate(struct translation *x)
     walk(x, 0, false);
 }
 
+#define RAW_OPS 4              /* of a raw program: a batch goes through them without a look at the clock */
+
 struct program *translation_program(const struct translation *x)
 {
     size_t ops = x->n_ops * sizeof x->ops[0], rules = x->n_rules * sizeof x->rules[0];
@@ -386,6 +388,9 @@ struct program *translation_program(const struct translation *x)
     p->n_ops = (uint16_t)x->n_ops;
     p->n_rules = (uint16_t)x->n_rules;
     p->miss = x->miss;
+    p->raw = x->n_ops <= RAW_OPS;
+    for (unsigned i = 0; i < x->n_ops; i++)
+        p->raw &= x->ops[i].code == OP_OUTPUT && x->ops[i].port->ops->raw;
     p->rules = (struct rule **)(p->ops + x->n_ops);
     step_copy(p->ops, x->ops, ops);
     step_copy(p->rules, x->rules, rules);

@@ -8,6 +8,7 @@
 #include "path/output.h"
 #include "path/packet_in.h"
 #include "path/slow_path.h"
+#include "path/tx.h"
 
 static enum drop change(struct packet *p, const struct op *op)
 {
@@ -116,9 +117,10 @@ struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, st
             output_normal(w, t, b, p);
             break;
         case OP_FLOOD:
-            output_flood(w, t, b, p);
+            output_flood(w, t, b, p, op->arg);
             break;
         case OP_CONTROLLER:
+            packet_whole(p);
             packet_in(w, t, b, p, context ? context : op, op);
             context = NULL;
             break;
@@ -182,5 +184,29 @@ void act(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p
     count_rules(w, program->rules, program->n_rules, program->miss, 1, p->len);
     if ((p = act_run(w, t, b, p, program->ops, program->n_ops)))
         packet_unref(p);
+}
+void act_raw(struct worker *w, struct wtenant *t, struct port *in, struct packet **packets, unsigned n, const struct program *program)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < n; i++)
+        bytes += packets[i]->len;
+    count_rules(w, program->rules, program->n_rules, program->miss, n, bytes);
+    for (unsigned k = 0; k < program->n_ops; k++) {
+        struct port *out = program->ops[k].port;
+        uint32_t config = atomic_load_explicit(&out->config, memory_order_relaxed);
+        if (out == in)
+            t->account->drops[DROP_IN_PORT] += n;
+        else if (config & (OFPPC_PORT_DOWN | OFPPC_NO_FWD))
+            t->account->drops[DROP_PORT_CONFIG] += n;
+        else if (k + 1 < program->n_ops)
+            for (unsigned i = 0; i < n; i++)
+                tx_stage(w, t, out, packets[i]);
+        else {
+            tx_stage_all(w, t, out, packets, n);
+            return;
+        }
+    }
+    for (unsigned i = 0; i < n; i++)
+        packet_unref(packets[i]);
 }
 /* Next: the ports' stages, which tx flushes. */

@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
+#include <unistd.h>
 #include "base/clock.h"
 #include "base/defer.h"
 #include "flow/cache.h"
@@ -50,6 +52,7 @@ struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int 
         free(dp);
         return NULL;
     }
+    dp->watch_fd = epoll_create1(EPOLL_CLOEXEC);
     for (unsigned i = 0; i < n_workers; i++)
         if (!(dp->workers[i] = worker_new(dp, i, error)))
             return NULL;
@@ -86,6 +89,7 @@ void datapath_free(struct datapath *dp, bool keep)
     for (uint32_t i = 0; i < DP_MAX_TENANTS; i++)
         free(dp->tenants[i]);
     mailbox_close(&dp->mail);
+    close(dp->watch_fd);
     shm_destroy(dp);
     free(dp);
 }
@@ -234,6 +238,8 @@ static const struct port_ops *ops_of(uint32_t kind)
         return &patch_ops;
     case DP_PORT_DUMMY:
         return &dummy_ops;
+    case DP_PORT_VHOST_USER:
+        return &vhost_ops;
     default:
         return NULL;
     }
@@ -404,7 +410,7 @@ int datapath_modify_port(struct datapath *dp, uint32_t bridge, const struct dp_p
     }
     if (memcmp(m->mac, none, 6) && memcmp(m->mac, p->conf.mac, 6))
         return fault_openflow(f, OFPET_PORT_MOD_FAILED, OFPPMFC_BAD_HW_ADDR, "hw_addr", "not the port's");
-    uint32_t all = OFPPC_PORT_DOWN | OFPPC_NO_RECV | OFPPC_NO_FWD | OFPPC_NO_PACKET_IN;
+    uint32_t all = OFPPC_PORT_DOWN | OFPPC_NO_RECV | OFPPC_NO_FLOOD | OFPPC_NO_FWD | OFPPC_NO_PACKET_IN;
     if (m->mask & ~all || m->config & ~all)
         return fault_openflow(f, OFPET_PORT_MOD_FAILED, OFPPMFC_BAD_CONFIG, "config", "unknown bits");
     p->conf.config = (p->conf.config & ~m->mask) | (m->config & m->mask);

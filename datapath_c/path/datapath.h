@@ -21,6 +21,7 @@ struct datapath {
     struct bridge *bridges[DP_MAX_BRIDGES];
     struct port *ports[DP_MAX_PORTS];          /* by slot */
     struct mailbox mail;       /* from workers to the main thread */
+    int watch_fd;              /* epoll set of the drivers' struct watch: watch_run when it is readable */
     struct vtep *vtep;
     uint64_t incarnation;
     uint32_t policy;           /* enum dp_policy */

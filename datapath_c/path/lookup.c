@@ -12,6 +12,8 @@ struct cache *lookup_cache(const struct worker *w, struct wtenant *t)
     return t->cache;
 }
 
+_Static_assert(BATCH <= CACHE_BURST, "a batch is looked up at once");
+
 void lookup(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n, struct megaflow **hits)
 {
     struct cache *c = lookup_cache(w, t);
@@ -19,17 +21,39 @@ void lookup(struct worker *w, struct wtenant *t, struct packet **packets, unsign
     uint64_t generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
     step_spend(n);
     uint64_t emc = c ? c->emc_hits : 0, mega = c ? c->megaflow_hits : 0;
+    const union key_words *keys[CACHE_BURST];
+    for (unsigned i = 0; i < n; i++)
+        keys[i] = &packets[i]->key;
+    if (c)
+        cache_lookup_all(c, keys, n, hits);
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = packets[i];
-        p->hash = key_hash(&p->key);
-        struct megaflow *m = c ? cache_lookup(c, &p->key, p->hash) : NULL;
+        struct megaflow *m = c ? hits[i] : NULL;
         hits[i] = m && m->generation == generation ? m : NULL;
-        if (hits[i])
-            m->used = w->now;
+        if (!hits[i])
+            continue;
+        m->used = w->now;
+        if (cache_by_port(m) && m->program->raw) {
+            struct stage *s = &p->rx_port->stages[w->id];
+            s->direct = m;
+            s->direct_serial = m->serial;
+        }
     }
     if (c) {
         t->account->emc_hits += c->emc_hits - emc;
         t->account->megaflow_hits += c->megaflow_hits - mega;
     }
+}
+struct megaflow *lookup_direct(struct worker *w, struct wtenant *t, struct port *in)
+{
+    struct stage *s = &in->stages[w->id];
+    struct megaflow *m = s->direct;
+    /* G1, as above. */
+    uint64_t generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
+    /* The same megaflow may have got another program since. */
+    if (!m || m->serial != s->direct_serial || m->generation != generation || !m->program->raw || w->dp->no_caches)
+        return NULL;
+    m->used = w->now;
+    return m;
 }
 /* Next: act() for a hit, slow_path() for a miss. */

@@ -11,4 +11,8 @@ void lookup(struct worker *w, struct wtenant *t, struct packet **packets, unsign
 /* The tenant's caches on this worker, made when needed; NULL without memory (or caches). */
 struct cache *lookup_cache(const struct worker *w, struct wtenant *t);
 
+/* The megaflow of all that the port receives, if the port alone decides and what is to be done needs nothing of the headers; else
+ * NULL, and packets go through parse and lookup. */
+struct megaflow *lookup_direct(struct worker *w, struct wtenant *t, struct port *in);
+
 #endif

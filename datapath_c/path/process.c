@@ -23,8 +23,10 @@ unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct 
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = batch[i];
         p->rx_port = port;
-        p->key.key.in_port = p->key.key.in_phy_port = htobe32(port->port_no);
-        p->key.key.bridge = port->bridge->conf.id;
+        if (!p->bare) {
+            p->key.key.in_port = p->key.key.in_phy_port = htobe32(port->port_no);
+            p->key.key.bridge = port->bridge->conf.id;
+        }
         bytes += p->len;
     }
     io->counters->rx_packets += n;
@@ -38,6 +40,23 @@ unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct 
     for (unsigned i = 0; i < n; i++)
         packet_unref(batch[i]);
     return 0;
+}
+
+/* A batch whose port alone decides what becomes of it; false when it doesn't. */
+static bool by_port(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
+{
+    struct port *in = packets[0]->rx_port;
+    struct megaflow *m = in ? lookup_direct(w, t, in) : NULL;
+    for (unsigned i = 0; m && i < n; i++)
+        if (packets[i]->rx_port != in || packets[i]->len < 14)
+            return false;
+    if (!m)
+        return false;
+    worker_account(w, &t->account->cycles[DP_STAGE_ACT]);
+    step_spend(n * ACT_UNITS);
+    t->account->megaflow_hits += n;
+    act_raw(w, t, in, packets, n, m->program);
+    return true;
 }
 
 /* The turn ends before its time. */
@@ -65,6 +84,8 @@ static void act_measured(struct worker *w, struct wtenant *t, struct bridge *b, 
 /* parse -> lookup -> slow path and actions, in the order of arrival. Each stage's time is charged as a whole. */
 static void stages(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
 {
+    if (n && by_port(w, t, packets, n))
+        return;
     struct megaflow *hits[BATCH];
     uint64_t *cycles = t->account->cycles;
     worker_account(w, &cycles[DP_STAGE_PARSE]);
@@ -94,10 +115,20 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
         }
         struct bridge *b = packets[i]->rx_port->bridge;
         if (hits[i] && !slow) {
-            if (__builtin_expect(i == sample, 0))
+            if (__builtin_expect(i == sample, 0)) {
                 act_measured(w, t, b, packets[i], hits[i]->program, kept);
-            else
+                continue;
+            }
+            unsigned same = 1;
+            while (i + same < kept && i + same != sample && hits[i + same] == hits[i] &&
+                   packets[i + same]->rx_port == packets[i]->rx_port)
+                same++;
+            if (hits[i]->program->raw) {
+                act_raw(w, t, packets[i]->rx_port, packets + i, same, hits[i]->program);
+                i += same - 1;
+            } else {
                 act(w, t, b, packets[i], hits[i]->program);
+            }
             continue;
         }
         /* Once a packet of the batch took the slow path, the cache may have changed under the later hits. */

@@ -50,6 +50,7 @@ void charge_rules(struct worker *w, struct rule *const *rules, unsigned n, uint6
 void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
 {
     struct translation x;
+    packet_whole(p);
     struct cache *c = lookup_cache(w, t);
     struct bridge *b = w->dp->bridges[p->key.key.bridge];
     uint32_t len = p->len;
@@ -87,7 +88,7 @@ void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
     }
     struct program *program = x.cacheable && c ? translation_program(&x) : NULL;
     if (program)
-        cache_insert(c, &key, p->hash, x.wc, generation, program, m, w->now);
+        cache_insert(c, &key, key_hash(&key), x.wc, generation, program, x.n_rules ? &x.rules[0]->stats[w->id] : NULL, m, w->now);
     if (!x.packet)
         return;
     if ((p = act_run(w, t, b, x.packet, x.ops, x.n_ops)))

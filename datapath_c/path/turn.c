@@ -4,6 +4,9 @@
 
 #define SPARE_STACKS 64        /* kept for turns to come */
 #define SWEEP_SLOTS 4          /* of the cache, in each turn */
+#define FIXED_COST_NS 200      /* of a batch, besides its packets */
+#define FEW 4                  /* packets: of batches that small, the fixed part is believed to be less, lest packets look free */
+#define COST_LEAP 4            /* the most that packets become dearer from one batch to the next */
 #define FIRST_COST_NS 250      /* of a packet, before any was measured */
 
 /* A policy without protection has no end of a slice. */
@@ -100,7 +103,8 @@ static void rotate(struct wtenant *t)
 /* So many packets that the turn ends near the slice's end, by what this tenant's packets have cost. */
 static unsigned batch_size(const struct worker *w, const struct wtenant *t)
 {
-    uint64_t left = w->deadline > w->now ? w->deadline - w->now : 0;
+    uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000, until = w->now + fixed;
+    uint64_t left = w->deadline > until ? w->deadline - until : 0;
     uint64_t n = left / t->cost;
     return n < 1 ? 1 : n > BATCH ? BATCH : (unsigned)n;
 }
@@ -108,9 +112,12 @@ static unsigned batch_size(const struct worker *w, const struct wtenant *t)
 /* Quick to believe that packets have become dearer, slow to believe that they are cheap again. */
 static void note_cost(struct wtenant *t, uint64_t cycles, unsigned n)
 {
-    uint64_t each = cycles / n + 1;
+    uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000 * n / (n + FEW), cost = t->cost;
+    /* What a batch costs whatever its size would make small batches look dear, and the next ones smaller still; and when the
+     * machine has taken the core away for once, packets have not become dear. */
+    uint64_t each = (cycles > fixed ? cycles - fixed : 0) / n + 1;
+    each = each < COST_LEAP * cost ? each : COST_LEAP * cost;
     each = each < UINT32_MAX ? each : UINT32_MAX;
-    uint64_t cost = t->cost;
     t->cost = (uint32_t)(each > cost ? (cost + each) / 2 : cost - (cost - each) / 8);
 }
 

@@ -2,19 +2,26 @@
 #include "path/turn.h"
 #include "port/qos.h"
 
+#define FIXED_COST_NS 100      /* of a call of the driver, besides its packets */
+#define COST_LEAP 4
+#define OVERRUN 8              /* this part of a slice a burst may take beyond the slice's end, rather than fall to pieces */
 #define FIRST_COST_NS 50       /* of a packet, before any was measured */
 
 /* So many packets that the driver is back near the slice's end, by what this port's packets have cost. */
 static unsigned burst(const struct worker *w, const struct stage *s, uint64_t now)
 {
-    uint64_t left = w->deadline > now ? w->deadline - now : 0;
+    uint64_t until = now + clock_hz / 1000000 * FIXED_COST_NS / 1000;
+    uint64_t left = w->deadline > until ? w->deadline - until : 0;
+    if (left < w->slice / OVERRUN)
+        left = w->slice / OVERRUN;
     uint64_t n = left / s->cost;
     return n < 1 ? 1 : n < PORT_STAGE ? (unsigned)n : PORT_STAGE;
 }
 
 static void note_cost(struct stage *s, uint64_t cycles, unsigned n)
 {
-    uint64_t each = cycles / n + 1;
+    uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000, each = (cycles > fixed ? cycles - fixed : 0) / n + 1;
+    each = each < COST_LEAP * (uint64_t)s->cost ? each : COST_LEAP * (uint64_t)s->cost;    /* as in path/turn.c */
     each = each < UINT32_MAX ? each : UINT32_MAX;
     s->cost = (uint32_t)(each > s->cost ? (s->cost + each) / 2 : s->cost - (s->cost - each) / 8);
 }
@@ -32,6 +39,8 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     struct stage *s = &out->stages[w->id];
     struct port_io io = worker_io(w, out);
     io.drops = t->account->drops;
+    for (unsigned i = 0; !out->ops->takes_loans && i < s->n; i++)
+        packet_whole(s->at[i]);
     uint64_t packets = io.counters->tx_packets, bytes = io.counters->tx_bytes;
     if (!s->cost)
         s->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
@@ -58,21 +67,47 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     t->account->tx_bytes += io.counters->tx_bytes - bytes;
 }
 
-void tx_stage(struct worker *w, struct wtenant *t, struct port *out, struct packet *p)
+static struct stage *stage_of(struct worker *w, struct wtenant *t, struct port *out)
 {
     struct stage *s = &out->stages[w->id];
-    struct qos *q = atomic_load_explicit(&out->qos, memory_order_acquire);
-    if (__builtin_expect(q && !qos_admit(q, w->id, p, w->now), 0)) {
-        t->account->drops[DROP_QUEUE]++;
-        shm_port(w->dp, w->id, out->slot)->tx_drops++;
-        return;
-    }
-    if (s->n == PORT_STAGE)
-        flush_port(w, t, out);
     if (!s->n && !s->next) {
         s->next = t->pending ? t->pending : out;   /* the last points at itself: listed */
         t->pending = out;
     }
+    return s;
+}
+
+static bool admitted(struct worker *w, struct wtenant *t, struct port *out, const struct packet *p)
+{
+    struct qos *q = atomic_load_explicit(&out->qos, memory_order_acquire);
+    if (__builtin_expect(!q || qos_admit(q, w->id, p, w->now), 1))
+        return true;
+    t->account->drops[DROP_QUEUE]++;
+    shm_port(w->dp, w->id, out->slot)->tx_drops++;
+    return false;
+}
+
+void tx_stage_all(struct worker *w, struct wtenant *t, struct port *out, struct packet **packets, unsigned n)
+{
+    struct stage *s = stage_of(w, t, out);
+    for (unsigned i = 0; i < n; i++) {
+        if (!admitted(w, t, out, packets[i])) {
+            packet_unref(packets[i]);
+            continue;
+        }
+        if (s->n == PORT_STAGE)
+            flush_port(w, t, out);
+        s->at[s->n++] = packets[i];
+    }
+}
+
+void tx_stage(struct worker *w, struct wtenant *t, struct port *out, struct packet *p)
+{
+    if (!admitted(w, t, out, p))
+        return;
+    struct stage *s = stage_of(w, t, out);
+    if (s->n == PORT_STAGE)
+        flush_port(w, t, out);
     p->refs++;
     s->at[s->n++] = p;
 }

@@ -8,11 +8,13 @@
 #include <urcu-qsbr.h>
 #include "base/defer.h"
 #include "flow/cache.h"
+#include "path/polling.h"
 #include "path/turn.h"
 #include "tunnel/vtep.h"
 
 #define POOL_PACKETS 4096
 #define POLL_INTERVAL_US 10    /* how often ready ports are looked for while somebody is active */
+#define RING_INTERVAL_US 5     /* how often other ports are looked for while only rings are looked at */
 #define SPIN_US 50             /* how long an idle worker spins before it sleeps */
 #define SLEEP_MS 100           /* the longest sleep */
 #define EVENTS 64
@@ -138,6 +140,8 @@ void worker_wake(struct worker *w, struct rxq *q)
     struct wtenant *t = worker_tenant(w, q->port->bridge->tenant);
     if (!t || q->active)
         return;
+    if (q->port->ops->ready)
+        polling_begin(w, q);
     q->active = true;
     q->next = NULL;
     if (t->last)
@@ -216,11 +220,18 @@ static bool idle(struct worker *w)
         w->row->stall_cycles += w->now - before;
     }
     w->last_decision = w->now;
+    if (w->polled) {
+        if (polling_look(w))
+            return true;
+        if (w->now - w->last_look < clock_from_us(RING_INTERVAL_US))
+            return false;
+        w->last_look = w->now;
+    }
     /* Not beyond when a limit lets somebody run again. */
     uint64_t longest = clock_from_ms(SLEEP_MS), next = scheduler_next(&w->sched);
     if (next)
         longest = next < w->now ? 0 : next - w->now < longest ? next - w->now : longest;
-    bool spin = !w->dp->threaded || w->dp->poll || w->now - w->last_work < clock_from_us(SPIN_US) ||
+    bool spin = !w->dp->threaded || w->dp->poll || w->polled || w->now - w->last_work < clock_from_us(SPIN_US) ||
                 longest < clock_from_us(SPIN_US);
     if (spin)
         return poll_ports(w, 0) || (!w->dp->threaded && next && next <= w->now);
@@ -269,6 +280,8 @@ bool worker_step(struct worker *w)
     }
     w->last_work = w->now;
     note_stretch(w, w->now, t);
+    if (w->polled)
+        polling_look(w);
     if (w->now - w->last_poll >= clock_from_us(POLL_INTERVAL_US)) {
         w->last_poll = w->now;
         poll_ports(w, 0);

@@ -62,6 +62,8 @@ struct worker {
     uint64_t looked;           /* clock, when time was last looked at within a turn */
     uint64_t stalled;          /* cycles of this stretch in which the machine had taken the core away */
     uint64_t *stage;           /* what the turn was in when it was suspended */
+    struct rxq *polled;        /* rings that it looks at itself: path/polling.c */
+    uint64_t last_look;        /* at the other ports, while it has rings to look at */
     uint64_t now;              /* of the last account switch */
     uint32_t now_s;            /* the same in seconds, for ageing */
     uint64_t last_poll, last_work, last_decision;

@@ -2,6 +2,7 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include "path/polling.h"
 #include "path/turn.h"
 
 struct call {
@@ -48,6 +49,7 @@ void worker_unwatch(struct worker *w, struct rxq *q)
 {
     struct wtenant *t = w->tenants[q->port->bridge->tenant->conf.id];
     q->registered = false;
+    polling_end(w, q);
     if (q->fd >= 0)
         epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, q->fd, NULL);
     while (q->head) {

@@ -87,5 +87,5 @@ bool dummy_collect(struct port *p, uint8_t *frame, uint32_t size, uint32_t *len,
     return true;
 }
 
-const struct port_ops dummy_ops = {.name = "dummy", .open = dummy_open, .close = dummy_close, .rx = rxq_pop,
+const struct port_ops dummy_ops = {.name = "dummy", .raw = true, .open = dummy_open, .close = dummy_close, .rx = rxq_pop,
                                    .tx = dummy_tx};

@@ -152,5 +152,5 @@ static uint32_t netdev_state(struct port *p)
     return flags >= 0 && flags & IFF_UP && flags & IFF_RUNNING ? OFPPS_LIVE : OFPPS_LINK_DOWN;
 }
 
-const struct port_ops netdev_ops = {.name = "netdev", .open = netdev_open, .close = netdev_close, .rx = netdev_rx,
+const struct port_ops netdev_ops = {.name = "netdev", .raw = true, .open = netdev_open, .close = netdev_close, .rx = netdev_rx,
                                     .tx = netdev_tx, .state = netdev_state};

@@ -17,6 +17,7 @@
 
 struct port;
 struct bridge;
+struct megaflow;
 struct qos;
 
 /* What a driver needs of the worker that calls it. */
@@ -36,10 +37,15 @@ struct rxq {
     struct rxq *next;          /* in that list */
     struct packet *head, *tail;/* pushed packets */
     unsigned n;
+    bool polled;               /* in the worker's list of rings that it looks at itself */
+    struct rxq *next_polled;
+    uint64_t last_ready;       /* clock */
 };
 
 struct port_ops {
     const char *name;
+    bool takes_loans;          /* tx copes with packets whose rest is on loan */
+    bool raw;                  /* tx needs the frame alone: neither the packet's offsets nor its hash */
     /* Fills in what `conf` leaves open. 0 or a negative errno with a fault; the port is freed by the caller then. */
     int (*open)(struct port *p, struct dp_port *conf, fault *f);
     /* Workers no longer use the port. `keep`: the datapath ends but the device shall stay for its successor. */
@@ -50,15 +56,25 @@ struct port_ops {
     void (*tx)(struct port *p, struct port_io *io, struct packet **packets, unsigned n);
     /* Main thread, about once a second: current OFPPS_* state, and speed in conf. */
     uint32_t (*state)(struct port *p);
+    /* Of queues that are rings in memory: a busy worker looks at them rather than being told. Whether something waits: a look,
+     * no call. */
+    bool (*ready)(struct rxq *q);
+    /* Asks for q->fd to become readable when something comes, or not to. Returns whether something is there already. */
+    bool (*notify)(struct rxq *q, bool on);
+    /* What the driver knows of itself: lines of a name, a space and a text. 0 or -ENOBUFS. Main thread. */
+    int (*describe)(struct port *p, char *out, size_t size);
 };
 
-extern const struct port_ops tap_ops, netdev_ops, vxlan_ops, patch_ops, dummy_ops;
+extern const struct port_ops tap_ops, netdev_ops, vxlan_ops, patch_ops, dummy_ops, vhost_ops;
 
 struct stage {                 /* packets of one worker on their way to the port */
     struct port *next;         /* in the tenant's list of ports to flush */
     unsigned n;
     uint32_t cost;             /* cycles of a packet, moving average; 0 = none measured yet */
     struct packet *at[PORT_STAGE];
+    /* The megaflow of everything that this port receives, where the port alone decided; path/lookup.c's. */
+    struct megaflow *direct;
+    uint32_t direct_serial;
 };
 
 struct port {

@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "flow/cache.h"
 #include "flow/openflow.h"
 #include "port/device.h"
 #include "port/port.h"
@@ -151,7 +152,7 @@ static void tap_tx(struct port *p, struct port_io *io, struct packet **packets, 
 {
     for (unsigned i = 0; i < n; i++) {
         struct packet *packet = packets[i];
-        int fd = p->queues[p->n_queues > 1 ? packet->hash % p->n_queues : 0].fd;
+        int fd = p->queues[p->n_queues > 1 ? key_hash(&packet->key) % p->n_queues : 0].fd;
         struct iovec v[2] = {{&packet->vnet, sizeof packet->vnet}, {packet->data, packet->len}};
         if (writev(fd, v, 2) >= 0) {
             io->counters->tx_packets++;

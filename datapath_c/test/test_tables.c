@@ -76,7 +76,7 @@ static void caches_stay_within_their_bounds(void **state)
         k.w[7] = i;
         wc[7] = UINT64_MAX;
         wc[8] = i % 200 + 1;      /* more masks than may be */
-        cache_insert(c, &k, key_hash(&k), wc, 1, program(), NULL, i);
+        cache_insert(c, &k, key_hash(&k), wc, 1, program(), NULL, NULL, i);
         struct megaflow *m = cache_lookup(c, &k, key_hash(&k));
         assert_non_null(m);
         assert_true(c->n_tables <= CACHE_MAX_MASKS + 1);
@@ -97,9 +97,9 @@ static void exact_level_forgets_the_dead(void **state)
     uint64_t wc[KEY_WORDS] = {[7] = UINT64_MAX};
     a.w[7] = 1;
     b.w[7] = 2;
-    cache_insert(c, &a, 77, wc, 1, program(), NULL, 0);
+    cache_insert(c, &a, 77, wc, 1, program(), NULL, NULL, 0);
     cache_remove(c, cache_lookup(c, &a, 77));
-    cache_insert(c, &b, 99, wc, 1, program(), NULL, 0);
+    cache_insert(c, &b, 99, wc, 1, program(), NULL, NULL, 0);
     assert_null(cache_lookup(c, &a, 77));
     assert_non_null(cache_lookup(c, &b, 99));
     cache_free(c);

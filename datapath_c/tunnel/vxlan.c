@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/defer.h"
 #include "flow/bridge.h"
+#include "flow/cache.h"
 #include "path/datapath.h"
 #include "tunnel/inner.h"
 #include "tunnel/vtep.h"
@@ -172,7 +173,7 @@ static void send_to(struct port *p, struct port_io *io, const struct dp_addr *re
     struct sockaddr_storage to;
     int v6;
     socklen_t len = make_address(remote, v ? v->conf.port : VTEP_PORT, &to, &v6);
-    int fd = vtep_socket(v, v6, s[0]->hash);
+    int fd = vtep_socket(v, v6, key_hash(&s[0]->key));
     if (fd < 0) {
         io->drops[DROP_NO_REMOTE] += n;
         return;

@@ -79,14 +79,14 @@ def test_every_number_has_its_range():
                     assert re.search(r"\d+\.\.\d+", documented_keys(section)[key]), f"{section}.{key}"
                 if "is none of" in str(error):
                     words = str(error).partition("is none of ")[2].split(", ")
-                    assert re.findall(r"`(\w+)`", documented_keys(section)[key]) == words, f"{section}.{key}"
+                    assert re.findall(r"`([\w-]+)`", documented_keys(section)[key]) == words, f"{section}.{key}"
 
 
 def test_kinds_of_ports():
     """| `kind` | keys besides those of all ports | what it must have |"""
     text = (DOCS / "configuration.md").read_text(encoding="utf-8").partition("### Kinds")[2]
     rows = {kind: (set(re.findall(r"`(\w+)`", may)), tuple(re.findall(r"`(\w+)`", must)))
-            for kind, may, must in re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \|", text, re.MULTILINE)}
+            for kind, may, must in re.findall(r"^\| `([\w-]+)` \| ([^|]*) \| ([^|]*) \|", text, re.MULTILINE)}
     assert rows == schema.PORT_KINDS
 
 

@@ -217,6 +217,9 @@ class SwitchDouble(Switch):
     async def trace(self, bridge, in_port, frame):
         return f"in_port {in_port}: {len(frame)} bytes\n"
 
+    async def port_detail(self, bridge, port):
+        return {"connected": "yes"}
+
     async def inject(self, bridge, port, frame):
         self.frames.setdefault((bridge, port), []).append(frame)
 

@@ -5,7 +5,7 @@ from vswitch.cli.client import frame_bytes
 from vswitch.cli.output import print_json, show_list, show_one
 from vswitch.errors import InvalidError
 
-KINDS = ["tap", "netdev", "vxlan", "patch", "dummy"]
+KINDS = ["tap", "netdev", "vxlan", "patch", "dummy", "vhost-user"]
 
 
 @click.group()
@@ -16,7 +16,10 @@ def port():
 def _settings(command):
     for option in reversed((
             click.option("--ifname", help="tap, netdev: the device; the port's name when left out."),
-            click.option("--queues", type=click.IntRange(1, 16), help="tap: queues."),
+            click.option("--queues", type=click.IntRange(1, 16), help="tap: queues; vhost-user: the most pairs of them."),
+            click.option("--socket", help="vhost-user: path of the Unix socket."),
+            click.option("--mode", type=click.Choice(["server", "client"]),
+                         help="vhost-user: whether the switch listens at the socket (server) or connects to it."),
             click.option("--mac", help="Ethernet address."),
             click.option("--mtu", type=click.IntRange(68, 65535), help="Bytes."),
             click.option("--vni", type=click.IntRange(0, 0xffffff), help="vxlan: network identifier."),
@@ -65,7 +68,7 @@ def add(client, bridge, name, kind, port_no, remotes, egress_queues, peer, **set
             raise InvalidError(f"{port_no!r} is no number", "port_no")
         message["port_no"] = 0xfffffffe if port_no.upper() == "LOCAL" else int(port_no)
     created = client.call("PortService.AddPort", port={
-        "bridge": bridge, "name": name, "kind": f"PORT_KIND_{kind.upper()}", "remotes": list(filter(None, remotes)),
+        "bridge": bridge, "name": name, "kind": f"PORT_KIND_{kind.upper().replace('-', '_')}", "remotes": list(filter(None, remotes)),
         "egress_queues": _queues(egress_queues),
         **_peer(peer), **message})
     if client.as_json:

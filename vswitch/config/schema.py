@@ -167,7 +167,7 @@ BRIDGE_LISTS = {
 }
 
 PORT = {
-    "kind": Key(one_of("tap", "netdev", "vxlan", "patch", "dummy"), required=True),
+    "kind": Key(one_of("tap", "netdev", "vxlan", "patch", "dummy", "vhost-user"), required=True),
     "port_no": Key(port_number),
     "ifname": Key(ifname),
     "queues": Key(integer(1, 16)),
@@ -178,6 +178,8 @@ PORT = {
     "peer_bridge": Key(name),
     "peer_port": Key(name),
     "config": Key(integer(0, 0xffffffff)),
+    "socket": Key(path),
+    "mode": Key(one_of("server", "client")),
     "max_rate": Key(integer(0, 0xffffffff)),
 }
 PORT_LISTS = {"remotes": address(), "egress_queues": queue}
@@ -189,5 +191,6 @@ PORT_KINDS = {
     "vxlan": ({"vni", "learning", "remotes"}, ("vni",)),
     "patch": ({"peer_bridge", "peer_port"}, ("peer_bridge", "peer_port")),
     "dummy": ({"mtu"}, ()),
+    "vhost-user": ({"socket", "mode", "queues", "mtu"}, ("socket",)),
 }
 PORT_ALWAYS = {"kind", "port_no", "mac", "config", "max_rate", "egress_queues"}

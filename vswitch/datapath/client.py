@@ -364,6 +364,11 @@ class Client:
     async def flush_macs(self, bridge: int) -> None:
         await self.channel.request(lib.DP_MAC_FLUSH, bridge)
 
+    async def port_detail(self, bridge: int, port_no: int) -> dict[str, str]:
+        """What the port's driver knows of itself."""
+        text = await self.channel.request(lib.DP_PORT_DETAIL, bridge, pack(PortRef(port_no)))
+        return dict(line.partition(" ")[::2] for line in bytes(text).decode(errors="replace").splitlines())
+
     async def trace(self, bridge: int, in_port: int, frame: bytes) -> str:
         return (await self.channel.request(lib.DP_TRACE, bridge, pack(Trace(in_port)) + frame)).decode()
 

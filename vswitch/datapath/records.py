@@ -14,7 +14,7 @@ from vswitch._datapath import ffi, lib
 from vswitch.errors import InvalidError, UnavailableError
 
 PORT_KINDS = {"tap": lib.DP_PORT_TAP, "netdev": lib.DP_PORT_NETDEV, "vxlan": lib.DP_PORT_VXLAN,
-              "patch": lib.DP_PORT_PATCH, "dummy": lib.DP_PORT_DUMMY}
+              "patch": lib.DP_PORT_PATCH, "dummy": lib.DP_PORT_DUMMY, "vhost-user": lib.DP_PORT_VHOST_USER}
 MISS_DROP, MISS_NORMAL, MISS_CONTROLLER = lib.DP_MISS_DROP, lib.DP_MISS_NORMAL, lib.DP_MISS_CONTROLLER
 MAX_TENANTS, MAX_BRIDGES, MAX_REMOTES = lib.DP_MAX_TENANTS, lib.DP_MAX_BRIDGES, lib.DP_MAX_REMOTES
 MAX_QUEUES = lib.DP_MAX_QUEUES
@@ -99,8 +99,10 @@ class PortRecord(Record):
     reason: int = 0
     speed_kbps: int = 0
     mac: bytes = bytes(6)
+    client: int = 0
     name: str = ""
     ifname: str = ""
+    socket: str = ""
 
 
 @dataclass(frozen=True)

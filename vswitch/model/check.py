@@ -15,12 +15,13 @@ from vswitch.model.store import State
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 OFPP_MAX, OFPP_LOCAL = 0xffffff00, 0xfffffffe
-PORT_CONFIG_BITS = 0x65     # OFPPC_PORT_DOWN, NO_RECV, NO_FWD, NO_PACKET_IN (OpenFlow 1.3.5, 7.2.1)
-KINDS = ("tap", "netdev", "vxlan", "patch", "dummy")
+PORT_CONFIG_BITS = 0x75     # OFPPC_PORT_DOWN, NO_RECV, NO_FWD, NO_PACKET_IN (OpenFlow 1.3.5, 7.2.1), NO_FLOOD (1.0, 5.2.1)
+KINDS = ("tap", "netdev", "vxlan", "patch", "dummy", "vhost-user")
 PROTOCOLS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5")
 MAX_AUXILIARY = 16          # connections to a controller besides the main one
 MAX_TENANT_ID, MAX_BRIDGE_ID, MAX_REMOTES, MAX_TARGETS = 4095, 16383, 1024, 16
 DEVICE_NAME_MAX = 15
+SOCKET_PATH_MAX = 107
 
 
 def _name(value: str, field: str) -> None:
@@ -173,9 +174,10 @@ def found_port(state: State, bridge: str, name: str) -> Port:
 
 # Which fields a kind of port has besides name, bridge, kind, port_no, mac and config.
 _FIELDS_OF = {"tap": {"ifname", "queues", "mtu"}, "netdev": {"ifname", "mtu"}, "vxlan": {"vni", "remotes", "learning"},
-              "patch": {"peer_bridge", "peer_port"}, "dummy": {"mtu"}}
+              "patch": {"peer_bridge", "peer_port"}, "dummy": {"mtu"},
+              "vhost-user": {"socket", "mode", "queues", "mtu"}}
 _DEFAULTS = {"ifname": "", "queues": 1, "mtu": 0, "vni": None, "remotes": (), "learning": True, "peer_bridge": "",
-             "peer_port": ""}
+             "peer_port": "", "socket": "", "mode": "server"}
 
 
 def _port(state: State, new: Port) -> Port:
@@ -257,7 +259,23 @@ def _dummy(state: State, bridge: Bridge, new: Port, others: list[Port]) -> Port:
     return new
 
 
-_BY_KIND = {"tap": _device, "netdev": _device, "vxlan": _vxlan, "patch": _patch, "dummy": _dummy}
+def _vhost_user(state: State, bridge: Bridge, new: Port, others: list[Port]) -> Port:
+    if not new.socket:
+        raise InvalidError("a vhost-user port needs one", "port.socket")
+    if not new.socket.startswith("/") or "\0" in new.socket:
+        raise InvalidError(f"{new.socket!r} is not a path from the root", "port.socket")
+    if len(new.socket.encode()) > SOCKET_PATH_MAX:
+        raise InvalidError(f"is longer than the {SOCKET_PATH_MAX} bytes of a socket's path", "port.socket")
+    if new.mode not in ("server", "client"):
+        raise InvalidError(f"must be server or client, not {new.mode!r}", "port.mode")
+    for other in others:
+        if other.socket == new.socket:
+            raise ExistsError(f"{new.socket} is port {other.name} of bridge {other.bridge}", "port.socket")
+    return new
+
+
+_BY_KIND = {"tap": _device, "netdev": _device, "vxlan": _vxlan, "patch": _patch, "dummy": _dummy,
+            "vhost-user": _vhost_user}
 
 
 def new_port(state: State, new: Port) -> Port:

@@ -38,10 +38,10 @@ class Bridge:
 class Port:
     name: str                   # unique in its bridge
     bridge: str
-    kind: str                   # "tap" | "netdev" | "vxlan" | "patch" | "dummy"
+    kind: str                   # "tap" | "netdev" | "vxlan" | "patch" | "dummy" | "vhost-user"
     port_no: int = 0            # OpenFlow number 1..0xffffff00 or 0xfffffffe (LOCAL); 0 = the switch picks one
     ifname: str = ""            # tap, netdev: device name, at most 15 characters; "" = name
-    queues: int = 1             # tap: 1..16
+    queues: int = 1             # tap: 1..16; vhost-user: the most pairs of queues, 1..16
     mac: str = ""               # "" = the switch picks one
     mtu: int = 0                # bytes; 0 = 1500 for a tap, as it is for a netdev
     vni: int | None = None      # vxlan: 0..16777215, of this bridge alone
@@ -52,6 +52,8 @@ class Port:
     config: int = 0             # OFPPC_* bits
     max_rate: int = 0           # kbit/s that may leave in all; 0 = no limit
     egress_queues: tuple[str, ...] = ()    # queues that set-queue chooses: egress_queues.py
+    socket: str = ""            # vhost-user: path of the Unix socket
+    mode: str = "server"        # vhost-user: "server" = the switch listens there, "client" = it connects
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class PortStatus:
     speed_kbps: int
     slot: int
     counters: dict[str, int] = field(default_factory=dict)   # rx_packets, rx_bytes, tx_..., rx_drops, ...
+    detail: dict[str, str] = field(default_factory=dict)     # what its driver knows of itself
 
 
 @dataclass

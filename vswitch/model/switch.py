@@ -398,6 +398,10 @@ class Switch(BridgeRules):
     async def flush_macs(self, bridge: str) -> None:
         await self._client().flush_macs(self.bridge(bridge).id)
 
+    async def port_detail(self, bridge: str, port: str) -> dict[str, str]:
+        found = check.found_port(self._state, bridge, port)
+        return await self._client().port_detail(self.bridge(bridge).id, found.port_no)
+
     async def trace(self, bridge: str, in_port: int, frame: bytes) -> str:
         return await self._client().trace(self.bridge(bridge).id, in_port, frame)
 

@@ -24,15 +24,17 @@ def port_record(port: Port, state: State) -> PortRecord:
     peer_port = state.ports.get((port.peer_bridge, port.peer_port))
     return PortRecord(
         bridge=state.bridges[port.bridge].id, port_no=port.port_no, kind=PORT_KINDS[port.kind], config=port.config,
-        n_queues=port.queues if port.kind == "tap" else 0, vni=port.vni or 0, mtu=port.mtu,
+        n_queues=port.queues if port.kind in ("tap", "vhost-user") else 0, vni=port.vni or 0, mtu=port.mtu,
         peer_bridge=peer_bridge.id if peer_bridge else 0, peer_port=peer_port.port_no if peer_port else 0,
-        learning=int(port.kind == "vxlan" and port.learning), mac=mac_bytes(port.mac), name=port.name, ifname=port.ifname)
+        learning=int(port.kind == "vxlan" and port.learning), mac=mac_bytes(port.mac),
+        client=int(port.mode == "client"), name=port.name, ifname=port.ifname, socket=port.socket)
 
 
 def same_port(wanted: PortRecord, held: PortRecord) -> bool:
     """Whether the port that the datapath holds is the wanted one, its config apart."""
     return (all(getattr(wanted, name) == getattr(held, name)
-                for name in ("bridge", "port_no", "kind", "vni", "peer_bridge", "peer_port", "learning", "name", "ifname"))
+                for name in ("bridge", "port_no", "kind", "vni", "peer_bridge", "peer_port", "learning", "name", "ifname",
+                             "socket", "client"))
             and wanted.n_queues == (held.n_queues if wanted.n_queues else 0)
             and wanted.mtu in (0, held.mtu) and wanted.mac in (bytes(6), held.mac))
 

@@ -15,6 +15,7 @@ PORT_KINDS = {
     port_pb2.PORT_KIND_VXLAN: "vxlan",
     port_pb2.PORT_KIND_PATCH: "patch",
     port_pb2.PORT_KIND_DUMMY: "dummy",
+    port_pb2.PORT_KIND_VHOST_USER: "vhost-user",
 }
 PORT_KIND_NUMBERS = {name: number for number, name in PORT_KINDS.items()}
 FAIL_MODES = {bridge_pb2.FAIL_MODE_STANDALONE: "standalone", bridge_pb2.FAIL_MODE_SECURE: "secure"}
@@ -93,7 +94,8 @@ def port_message(port: Port) -> port_pb2.Port:
                          remotes=port.remotes, learning=port.learning if port.kind == "vxlan" else None,
                          peer_bridge=port.peer_bridge, peer_port=port.peer_port, config=port.config, max_rate=port.max_rate,
                          egress_queues=[port_pb2.EgressQueue(id=queue.queue_id, min_rate=queue.min_kbps, max_rate=queue.max_kbps)
-                                        for queue in parse_queues(port.egress_queues)])
+                                        for queue in parse_queues(port.egress_queues)],
+                         socket=port.socket, mode=port.mode if port.kind == "vhost-user" else "")
 
 
 def port_object(message: port_pb2.Port) -> Port:
@@ -101,7 +103,8 @@ def port_object(message: port_pb2.Port) -> Port:
                 message.ifname, message.queues or Port.queues, message.mac, message.mtu,
                 message.vni if message.HasField("vni") else None, tuple(message.remotes),
                 message.learning if message.HasField("learning") else True, message.peer_bridge, message.peer_port,
-                message.config, max_rate=message.max_rate, egress_queues=queue_texts(message.egress_queues))
+                message.config, max_rate=message.max_rate, egress_queues=queue_texts(message.egress_queues),
+                socket=message.socket, mode=message.mode or Port.mode)
 
 
 def queue_texts(messages: Iterable[port_pb2.EgressQueue]) -> tuple[str, ...]:
@@ -110,7 +113,7 @@ def queue_texts(messages: Iterable[port_pb2.EgressQueue]) -> tuple[str, ...]:
 
 def port_status_message(status: PortStatus) -> port_pb2.PortStatus:
     return port_pb2.PortStatus(port=port_message(status.port), state=status.state, speed_kbps=status.speed_kbps,
-                               counters=status.counters)
+                               counters=status.counters, detail=status.detail)
 
 
 def vtep_message(vtep: Vtep) -> port_pb2.Vtep:

@@ -11,7 +11,8 @@ from vswitch.rpc.messages import (port_message, port_object, port_status_message
                                   vtep_object)
 from vswitch.rpc.v1 import port_pb2, port_pb2_grpc
 
-CHANGEABLE = ("learning", "config", "mtu", "mac", "vni", "queues", "ifname", "peer_bridge", "peer_port", "max_rate")
+CHANGEABLE = ("learning", "config", "mtu", "mac", "vni", "queues", "ifname", "peer_bridge", "peer_port", "max_rate",
+              "socket", "mode")
 
 
 class PortService(port_pb2_grpc.PortServiceServicer):
@@ -39,6 +40,7 @@ class PortService(port_pb2_grpc.PortServiceServicer):
         find_port(self.switch, request.bridge, request.name)
         for status in await self.switch.port_status(request.bridge):
             if status.port.name == request.name:
+                status.detail = await self.switch.port_detail(request.bridge, request.name)
                 message = port_status_message(status)
                 _, queues = (await self.switch.queues(request.bridge)).get(status.port.port_no, (0, []))
                 message.egress_queues.extend(port_pb2.EgressQueue(

@@ -1,0 +1,222 @@
+"""Two switches between the same guests' sockets: ours, and Open vSwitch with DPDK. One worker each, pinned to one core; only one
+of them runs at a time (the other is stopped by SIGSTOP), and each says what its worker's busy time was per packet."""
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from vswitch.rpc.v1 import stats_pb2, stats_pb2_grpc
+
+ROOT = Path(__file__).resolve().parents[1]
+SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+OVS_DPDK = Path("/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk")
+HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
+WORKER_CORE, GUEST_CORE = 1, 0
+SCRIPTS = Path(sys.executable).parent
+
+
+class MissingPeer(Exception):
+    pass
+
+
+@dataclass
+class Busy:
+    """What a worker did between two looks."""
+    packets: int
+    cycles: float               # per packet, of its busy time
+    stages: dict[str, float]    # cycles per packet, where the switch tells
+
+
+def wait_for(what: str, condition, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not come")
+        time.sleep(0.05)
+
+
+def run(*command: object) -> str:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr}")
+    return done.stdout
+
+
+class Switch:
+    """Ports 1..n are sockets that guests listen at: directory/vmN."""
+    name = ""
+    worker = ""                 # part of its worker thread's name
+
+    def __init__(self, directory: Path, n_ports: int):
+        self.directory = directory
+        self.sockets = [directory / f"vm{number + 1}" for number in range(n_ports)]
+        self.pids: list[int] = []
+        self.children: list[subprocess.Popen] = []
+        directory.mkdir(parents=True)
+
+    def spawn(self, *command: object, core: int | None = None) -> subprocess.Popen:
+        log = open(self.directory / f"{Path(str(command[0])).name}.log", "ab")
+        child = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log,
+                                 preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if core is not None else None)
+        self.children.append(child)
+        return child
+
+    def pin(self) -> None:
+        """Other programs on this machine take less of the worker's core so."""
+        for pid in self.pids:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                if self.worker in (task / "comm").read_text():
+                    os.setpriority(os.PRIO_PROCESS, int(task.name), -20)
+
+    def pause(self) -> None:
+        for pid in self.pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        for pid in self.pids:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(0.05)        # the time that it stood still is accounted for by then
+
+    def stop(self) -> None:
+        self.resume()
+        for child in reversed(self.children):
+            child.terminate()
+        for child in reversed(self.children):
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+    def flows(self, lines: list[str]) -> None:
+        """Replaces all rules."""
+        path = self.directory / "flows"
+        path.write_text("\n".join(lines) + "\n")
+        run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", self.management)
+        run("ovs-ofctl", "-O", "OpenFlow13", "add-flows", self.management, path)
+
+    management = ""
+
+    def begin(self) -> None:
+        """Busy time counts from here."""
+
+    def end(self) -> Busy:
+        raise NotImplementedError
+
+
+class Ours(Switch):
+    name = "this switch"
+
+    def __init__(self, directory: Path, n_ports: int, datapath: Path | None = None):
+        super().__init__(directory, n_ports)
+        ports = "\n".join(f"          vm{i + 1}: {{kind: vhost-user, mode: client, socket: {path}, port_no: {i + 1}}}"
+                          for i, path in enumerate(self.sockets))
+        config = directory / "config.yaml"
+        config.write_text(f"tenants:\n  red:\n    bridges:\n      br:\n        fail_mode: secure\n        ports:\n{ports}\n")
+        self.spawn(SCRIPTS / "vswitchd", "--state", directory / "state", "--run", directory / "run", "--poll", "--stop-datapath",
+                   "--config", config, *(["--datapath", datapath] if datapath else []), core=GUEST_CORE)
+        self.management = f"unix:{directory}/run/br.mgmt"
+        wait_for("our switch", lambda: (directory / "run" / "br.mgmt").exists())
+        self.stats = stats_pb2_grpc.StatsServiceStub(grpc.insecure_channel(f"unix:{directory}/run/api.sock"))
+        log = (directory / "vswitchd.log")
+        wait_for("our datapath", lambda: "configuration applied" in log.read_text())
+        self.pids = [int(re.search(r"started the datapath pid=(\d+)", log.read_text())[1])]
+        for task in Path(f"/proc/{self.pids[0]}/task").iterdir():
+            os.sched_setaffinity(int(task.name), {WORKER_CORE})
+        self.pin()
+
+    def _look(self) -> tuple[int, dict[str, float]]:
+        cycles: dict[str, float] = {}
+        packets = 0
+        for worker in self.stats.GetUsage(stats_pb2.GetUsageRequest()).workers:
+            for name, value in worker.system.items():
+                if name != "idle":
+                    cycles[name] = cycles.get(name, 0) + value
+            for account in worker.accounts:
+                packets += account.rx_packets
+                self.turns = account.turns
+                for name, value in account.cycles.items():
+                    cycles[name] = cycles.get(name, 0) + value
+        return packets, cycles
+
+    def begin(self) -> None:
+        self.before = self._look()
+
+    def end(self) -> Busy:
+        packets, cycles = self._look()
+        packets -= self.before[0]
+        stages = {name: (value - self.before[1].get(name, 0)) / max(packets, 1) for name, value in cycles.items()}
+        return Busy(packets, sum(stages.values()), {name: value for name, value in stages.items() if value > .05})
+
+
+class OpenVswitch(Switch):
+    name = "Open vSwitch with DPDK"
+    worker = "pmd"
+    settings = ()
+
+    def __init__(self, directory: Path, n_ports: int):
+        if not OVS_DPDK.exists():
+            raise MissingPeer("Open vSwitch with DPDK is not installed: apt-get install openvswitch-switch-dpdk")
+        super().__init__(directory, n_ports)
+        self.huge_pages = HUGE_PAGES.read_text()
+        HUGE_PAGES.write_text("1024\n")
+        database = f"unix:{directory}/db.sock"
+        run("ovsdb-tool", "create", directory / "conf.db", SCHEMA)
+        self.spawn("ovsdb-server", directory / "conf.db", f"--remote=p{database}", f"--unixctl={directory}/ovsdb.ctl", core=GUEST_CORE)
+        wait_for("ovsdb-server", (directory / "db.sock").exists)
+        self.vsctl = ("ovs-vsctl", f"--db={database}", "--no-wait")
+        run(*self.vsctl, "init")
+        run(*self.vsctl, "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", f"other_config:pmd-cpu-mask={1 << WORKER_CORE:#x}",
+            f"other_config:dpdk-lcore-mask={1 << GUEST_CORE:#x}", "other_config:dpdk-socket-mem=1536",
+            "other_config:dpdk-extra=--in-memory --no-pci", *self.settings)
+        self.control = directory / "vswitchd.ctl"
+        os.environ["OVS_RUNDIR"] = str(directory)
+        switch = self.spawn(OVS_DPDK, database, f"--unixctl={self.control}", "-vconsole:warn", f"--log-file={directory}/ovs.log")
+        wait_for("Open vSwitch", self.control.exists, 60)
+        vsctl = self.vsctl[:-1]
+        run(*vsctl, "add-br", "br", "--", "set", "bridge", "br", "datapath_type=netdev", "fail_mode=secure")
+        for number, path in enumerate(self.sockets, 1):
+            run(*vsctl, "add-port", "br", f"vm{number}", "--", "set", "interface", f"vm{number}", "type=dpdkvhostuserclient",
+                f"options:vhost-server-path={path}", f"ofport_request={number}")
+        self.management = f"unix:{directory}/br.mgmt"
+        self.pids = [switch.pid]
+        self.pin()
+
+    def stop(self) -> None:
+        super().stop()
+        HUGE_PAGES.write_text(self.huge_pages)
+
+    def begin(self) -> None:
+        run("ovs-appctl", "-t", self.control, "dpif-netdev/pmd-stats-clear")
+
+    def end(self) -> Busy:
+        text = run("ovs-appctl", "-t", self.control, "dpif-netdev/pmd-stats-show")
+        text = text[text.index("pmd thread"):]
+        cycles = re.search(r"avg processing cycles per packet: ([\d.]+)", text)
+        packets = re.search(r"packets received: (\d+)", text)
+        return Busy(int(packets[1]) if packets else 0, float(cycles[1]) if cycles else 0.0, {})
+
+
+def take_precedence() -> None:
+    """Other programs on this machine get less of the two cores while this one runs: the scheduler weighs sessions first (autogroup),
+    then the threads in them."""
+    if os.getpid() != os.getsid(0):
+        try:
+            os.setsid()
+        except PermissionError:         # leads a process group already
+            return
+    for setting in Path("/proc/self").glob("autogroup"):
+        setting.write_text("-20")
+
+
+def clean(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
