@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 15
 MESSAGES ?= 1000000
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-vm bench-path bench-programming conformance fuzz-openflow interop faucet-env clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-vm bench-isolation bench-control bench-path bench-programming conformance fuzz-openflow interop faucet-env clean
 
 all: build
 
@@ -78,6 +78,15 @@ faucet-env: deps-build
 # Controllers and tools as they come: Debian's ovs-ofctl and ovs-testcontroller, Ryu's own sample apps, os-ken, Faucet.
 interop: deps-test build ryu-env faucet-env
 	env PATH="$$PATH" VSWITCH_RYU_ENV=$(CURDIR)/build/ryu VSWITCH_SKIP_NOTHING=1 $(BIN)/python -P -m pytest -v tests/interop
+
+# A victim beside each adversary, with protection and without: what of time protection's claims holds.
+OUT ?= build/isolation
+bench-isolation: build
+	$(BIN)/python -P benchmarks/isolation.py $(OUT)
+
+# A controller's flow-mods beside another tenant's controller that never stops.
+bench-control: build
+	$(BIN)/python -P benchmarks/control_fairness.py
 
 # How fast rules go in and out, beside Open vSwitch.
 bench-programming: deps-test build

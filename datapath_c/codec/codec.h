@@ -72,6 +72,9 @@ uint32_t codec_scan(uint32_t version, uint32_t form, const uint8_t *in, size_t l
 /* Makes records of a journal of canonical flow_mods (as in a run's output): what makes sense only once is taken from them, and
  * their lengths are put into network order. */
 void codec_make_records(uint8_t *batch, size_t len);
+/* The same of ofp_flow_stats entries (with 1.4's importance): flow_mods that add the rules. `out` has room for as much. Returns how many,
+ * or -1 where the entries make no sense. */
+int codec_stats_records(const uint8_t *stats, size_t len, uint8_t *out, size_t *out_len);
 /* Multipart replies of a flow dump: entries as codec_flow_stats_out makes them, in whole messages that all say that more
  * follows. `*last` is where the last message starts. */
 int64_t codec_flow_stats_messages(uint32_t version, uint32_t form, uint32_t xid, const uint8_t *entries, size_t len,

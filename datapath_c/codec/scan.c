@@ -122,3 +122,37 @@ void codec_make_records(uint8_t *batch, size_t len)
         at += n;
     }
 }
+
+/* A flow_stats entry without its match and instructions; then those of a flow_mod that adds the rule. */
+#define STATS_FIXED 48
+
+int codec_stats_records(const uint8_t *stats, size_t len, uint8_t *out, size_t *out_len)
+{
+    size_t at = 0, n = 0;
+    int count = 0;
+    while (at + STATS_FIXED <= len) {
+        const uint8_t *e = stats + at;
+        size_t size = get16(e);
+        if (size < STATS_FIXED || size > len - at)
+            return -1;
+        uint8_t *m = out + n + 4;
+        put32(out + n, (uint32_t)(OFP_FLOW_MOD_FIXED + size - STATS_FIXED));
+        memcpy(m, e + 24, 8);              /* cookie */
+        memset(m + 8, 0, 8);
+        m[16] = e[2];                      /* table */
+        m[17] = OFPFC_ADD;
+        memcpy(m + 18, e + 14, 4);         /* idle and hard timeout */
+        memcpy(m + 22, e + 12, 2);         /* priority */
+        put32(m + 24, OFP_NO_BUFFER);
+        put32(m + 28, OFPP_ANY);
+        put32(m + 32, OFPG_ANY);
+        put16(m + 36, get16(e + 18) & (uint16_t)~OFPFF_CHECK_OVERLAP);
+        memcpy(m + 38, e + 20, 2);         /* importance */
+        memcpy(m + OFP_FLOW_MOD_FIXED, e + STATS_FIXED, size - STATS_FIXED);
+        n += 4 + OFP_FLOW_MOD_FIXED + size - STATS_FIXED;
+        at += size;
+        count++;
+    }
+    *out_len = n;
+    return at == len ? count : -1;
+}

@@ -1,7 +1,10 @@
 #include "path/packet_in.h"
 #include <stdlib.h>
 #include "base/bytes.h"
+#include "base/step.h"
 #include "flow/match.h"
+
+#define NOTICE_UNITS 8         /* of base/step.h: memory, a copy, a letter */
 
 struct notice {
     struct letter letter;
@@ -85,6 +88,7 @@ static void post(struct worker *w, struct wtenant *t, struct bridge *b, const st
         t->account->drops[DROP_PACKET_IN]++;
         return;
     }
+    step(NOTICE_UNITS);
     uint32_t len = p->len < 65000 ? p->len : 65000;
     uint16_t userdata_len = op->userdata ? get16(op->userdata) - 4u : 0;
     struct notice *n = malloc(sizeof *n + len + userdata_len);

@@ -5,6 +5,7 @@
 #define SPARE_STACKS 64        /* kept for turns to come */
 #define SWEEP_SLOTS 4          /* of the cache, in each turn */
 #define FIXED_COST_NS 200      /* of a batch, besides its packets */
+#define FEW 4                  /* packets: of batches that small, the fixed part is believed to be less, lest packets look free */
 #define COST_LEAP 4            /* the most that packets become dearer from one batch to the next */
 #define FIRST_COST_NS 250      /* of a packet, before any was measured */
 
@@ -102,7 +103,8 @@ static void rotate(struct wtenant *t)
 /* So many packets that the turn ends near the slice's end, by what this tenant's packets have cost. */
 static unsigned batch_size(const struct worker *w, const struct wtenant *t)
 {
-    uint64_t left = w->deadline > w->now ? w->deadline - w->now : 0;
+    uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000, until = w->now + fixed;
+    uint64_t left = w->deadline > until ? w->deadline - until : 0;
     uint64_t n = left / t->cost;
     return n < 1 ? 1 : n > BATCH ? BATCH : (unsigned)n;
 }
@@ -110,7 +112,7 @@ static unsigned batch_size(const struct worker *w, const struct wtenant *t)
 /* Quick to believe that packets have become dearer, slow to believe that they are cheap again. */
 static void note_cost(struct wtenant *t, uint64_t cycles, unsigned n)
 {
-    uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000, cost = t->cost;
+    uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000 * n / (n + FEW), cost = t->cost;
     /* What a batch costs whatever its size would make small batches look dear, and the next ones smaller still; and when the
      * machine has taken the core away for once, packets have not become dear. */
     uint64_t each = (cycles > fixed ? cycles - fixed : 0) / n + 1;
@@ -136,7 +138,7 @@ static void run_batch(struct worker *w, struct wtenant *t)
         unsigned kept = receive(w, t, q->port, &io, batch, n);
         worker_process(w, t, batch, kept);
     }
-    worker_account(w, &t->account->cycles[DP_STAGE_RX]);
+    worker_account(w, &w->row->system[DP_SYS_POLL]);     /* for most turns are one batch */
     uint64_t cycles = turn_spent(w, t) - before;
     io.counters->cycles += cycles;
     if (n)
@@ -158,17 +160,20 @@ static void run(void *tenant)
     if (!t->cost)
         t->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
     unsigned queues = w->sched.queue.ops->protects ? 0 : count_queues(t);
-    while (t->jobs || t->first) {
-        if (t->jobs)
+    for (bool first = true; t->jobs || t->first; first = false) {
+        if (t->jobs) {
             run_job(w, t);
-        else
+            worker_account(w, &w->row->system[DP_SYS_POLL]);
+        } else {
+            if (!first)
+                worker_account(w, &t->account->cycles[DP_STAGE_RX]);
             run_batch(w, t);
+        }
         settle(w, t);
         if (steps.ending)
             return;
-        if (t->jobs)
-            worker_account(w, &t->account->cycles[DP_STAGE_RX]);
-        if (w->now + t->cost / 2 >= w->deadline || queues == 1)
+        /* Not for a few packets more: each batch has its own cost. */
+        if (w->now + w->slice / 2 >= w->deadline || queues == 1)
             break;
         queues -= queues > 0;
     }
@@ -245,8 +250,9 @@ uint64_t turn_run(struct worker *w, struct wtenant *t)
         run(t);                /* no memory for a stack: this turn can't be suspended */
     }
     if (!t->suspended)
-        w->stage = w->clerk.bucket;
-    worker_account(w, &w->row->system[DP_SYS_POLL]);
+        w->stage = &t->account->cycles[DP_STAGE_TX];
+    if (t->suspended || w->clerk.bucket != &w->row->system[DP_SYS_POLL])
+        worker_account(w, &w->row->system[DP_SYS_POLL]);
     uint64_t cycles = w->now - w->turn_start;
     t->spent += cycles;
     return cycles - (w->stalled < cycles ? w->stalled : cycles);

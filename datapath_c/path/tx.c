@@ -1,15 +1,17 @@
 #include "path/tx.h"
+#include "path/turn.h"
 #include "port/qos.h"
 
 #define FIXED_COST_NS 100      /* of a call of the driver, besides its packets */
 #define COST_LEAP 4
-#define OVERRUN 4              /* this part of a slice a burst may take beyond the slice's end, rather than fall to pieces */
+#define OVERRUN 8              /* this part of a slice a burst may take beyond the slice's end, rather than fall to pieces */
 #define FIRST_COST_NS 50       /* of a packet, before any was measured */
 
 /* So many packets that the driver is back near the slice's end, by what this port's packets have cost. */
-static unsigned burst(const struct worker *w, const struct stage *s)
+static unsigned burst(const struct worker *w, const struct stage *s, uint64_t now)
 {
-    uint64_t now = clock_now(), left = w->deadline > now ? w->deadline - now : 0;
+    uint64_t until = now + clock_hz / 1000000 * FIXED_COST_NS / 1000;
+    uint64_t left = w->deadline > until ? w->deadline - until : 0;
     if (left < w->slice / OVERRUN)
         left = w->slice / OVERRUN;
     uint64_t n = left / s->cost;
@@ -43,17 +45,22 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     if (!s->cost)
         s->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
     unsigned n;
+    uint64_t now = w->looked > w->now ? w->looked : w->now;    /* of the account's switch, or the last port's end */
     for (unsigned i = 0; i < s->n; i += n) {
         if (step_ending()) {
             give_up(t, s, i);
             break;
         }
-        uint64_t before = clock_now();
-        n = burst(w, s);
+        n = burst(w, s, now);
         n = n < s->n - i ? n : s->n - i;
         out->ops->tx(out, &io, s->at + i, n);
-        note_cost(s, clock_now() - before, n);
-        step(STEP_CHECK);
+        w->looked = clock_now();
+        note_cost(s, w->looked - now, n);
+        now = w->looked;
+        if (now >= w->deadline) {
+            turn_yield(w);
+            now = w->now;
+        }
     }
     s->n = 0;
     t->account->tx_packets += io.counters->tx_packets - packets;

@@ -10,6 +10,7 @@
 #include "flow/meter.h"
 #include "flow/table.h"
 #include "path/worker.h"
+#include "test/sim_inside.h"
 #include "port/dummy.h"
 #include "port/qos.h"
 
@@ -72,13 +73,23 @@ static void on_rule_removed(struct bridge *b, const struct rule *r, uint8_t reas
     append(&((struct sim *)b->dp->channel)->removed, b->conf.id, body, len);
 }
 
+struct datapath *sim_datapath(struct sim *s)
+{
+    return s->dp;
+}
+
 struct sim *sim_new(uint32_t n_workers)
+{
+    return sim_new_on(n_workers, true);
+}
+
+struct sim *sim_new_on(uint32_t n_workers, bool virtual_clock)
 {
     int error;
     struct sim *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
-    clock_init(true);
+    clock_init(virtual_clock);
     s->packet_ins.last = &s->packet_ins.first;
     s->removed.last = &s->removed.first;
     s->dp = datapath_new(n_workers, false, false, &error);

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 HEADER_LEN = ffi.sizeof("struct dp_msg")
 BODY_MAX = lib.DP_MSG_MAX - HEADER_LEN
 _READS_PER_TURN = 64        # messages taken before other tasks of the loop get their turn
+_SECONDS_PER_TURN = 0.001   # likewise
 _WINDOW = 8                 # requests about one bridge under way in the datapath
 _SOCKET_BUFFER = 4 << 20    # bytes asked for; the kernel grants what it allows
 
@@ -167,7 +168,10 @@ class Channel:
         self._loop.remove_writer(self._sock)
 
     def _readable(self) -> None:
-        for _ in range(_READS_PER_TURN):
+        until = self._loop.time() + _SECONDS_PER_TURN
+        for i in range(_READS_PER_TURN):
+            if i and self._loop.time() >= until:
+                return
             try:
                 message, fds, _, _ = socket.recv_fds(self._sock, lib.DP_MSG_MAX, 4)
             except BlockingIOError:

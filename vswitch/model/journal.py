@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from vswitch.datapath.client import Client, in_force, split_entries, unpack_items
+from vswitch.datapath.client import Client, in_force, unpack_items
 from vswitch.errors import UnavailableError
-from vswitch.openflow.native import journal_records
-from vswitch.model.flow_bodies import add_from_stats, delete_from_removed, replayable
+from vswitch.openflow.native import journal_of_stats, journal_records
+from vswitch.model.flow_bodies import delete_from_removed, replayable
 
 log = logging.getLogger(__name__)
 
@@ -179,9 +179,9 @@ class _Draft:
     def add(self, part: bytes) -> None:
         """A part of a dump."""
         if self.error is None:
-            entries = split_entries(part)
-            self.count += len(entries)
-            self._try(lambda: self.file.write(b"".join([_record(add_from_stats(entry)) for entry in entries])))
+            records, n = journal_of_stats(part)
+            self.count += n
+            self._try(lambda: self.file.write(records))
 
     def log(self, records: bytes) -> None:
         """What was logged while the dump was made, once more: where the dump has it already, it changes nothing."""

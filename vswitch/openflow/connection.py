@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 PROBE = 5.0                 # seconds without a message after which an echo is sent, and again the connection given up
 _HELLO_TIMEOUT = 10.0
-_READ = 256 << 10
+_READ = 32 << 10
 _UNSENT = 128 << 10         # bytes that the kernel takes beyond what the peer's window lets it send
 _EVENTS_WAITING = 256 << 10 # bytes unread by the peer beyond which events to it are dropped
 _CLOSE_TIMEOUT = 2.0

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from vswitch._datapath import ffi, lib
 from vswitch.datapath.records import ErrorRecord, unpack
 from vswitch.datapath.refusals import refusal
+from vswitch.errors import UnavailableError
 
 STANDARD, NICIRA, FLOW_STATS = lib.CODEC_STANDARD, lib.CODEC_NICIRA, lib.CODEC_FLOW_STATS
 NICIRA_TABLE, STANDARD_TABLE = lib.CODEC_NICIRA_TABLE, lib.CODEC_STANDARD_TABLE
@@ -141,6 +142,15 @@ class Scanner:
                                  list(self._items[run.item:run.item + run.n]), run.end,
                                  run.bundle if kind == lib.CODEC_BUNDLED else None, run.flags))
         return found, self._used[0]
+
+
+def journal_of_stats(stats: bytes) -> tuple[bytes, int]:
+    """ofp_flow_stats entries as records of the flow journal, and how many."""
+    out, length = bytearray(len(stats)), ffi.new("size_t *")
+    n = lib.codec_stats_records(ffi.from_buffer(stats), len(stats), ffi.from_buffer(out), length)
+    if n < 0:
+        raise UnavailableError("the datapath sent rules that make no sense")
+    return bytes(memoryview(out)[:length[0]]), n
 
 
 def journal_records(batch: bytes) -> bytes:

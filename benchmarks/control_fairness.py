@@ -1,0 +1,158 @@
+"""One tenant's controller beside another's that never stops: how long a flow-mod and its barrier take.
+
+The victim's controller sends one flow-mod and a barrier, waits for the answer, and does so again; alone, and while another tenant's
+controller sends flow-mods as fast as they are taken, or asks for the statistics of 20,000 rules in a loop.
+Prints p50 and p99 in milliseconds, and the ratios to the victim alone. Needs nothing but loopback.
+"""
+from __future__ import annotations
+
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROUNDS = 400
+HELLO, ECHO_REQUEST, ECHO_REPLY, FEATURES, PACKET_OUT, FLOW_MOD, MULTIPART, BARRIER = 0, 2, 3, 5, 13, 14, 18, 20
+
+
+def message(kind: int, body: bytes = b"", xid: int = 1) -> bytes:
+    return bytes((4, kind)) + (8 + len(body)).to_bytes(2, "big") + xid.to_bytes(4, "big") + body
+
+
+def flow_mod(n: int) -> bytes:
+    """priority n, IPv4 source n: drop."""
+    match = b"\x00\x01\x00\x12" + bytes.fromhex("80000a020800" "80001604") + (0x0a000000 + n).to_bytes(4, "big")
+    match += bytes(-len(match) % 8)
+    head = bytes(16) + bytes((0, 0)) + bytes(4) + (1 + n % 60000).to_bytes(2, "big") + b"\xff" * 12 + bytes(4)
+    return message(FLOW_MOD, head + match)
+
+
+class Controller:
+    """The other end of a bridge's OpenFlow connection."""
+
+    def __init__(self, port: int):
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.sock: socket.socket | None = None
+        self._buffer = b""
+
+    def accept(self) -> None:
+        self.sock, _ = self._listener.accept()
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.sendall(message(HELLO) + message(FEATURES))
+
+    def next(self) -> tuple[int, bytes]:
+        while True:
+            if len(self._buffer) >= 8:
+                length = int.from_bytes(self._buffer[2:4], "big")
+                if len(self._buffer) >= length:
+                    one, self._buffer = self._buffer[:length], self._buffer[length:]
+                    if one[1] == ECHO_REQUEST:
+                        self.sock.sendall(message(ECHO_REPLY, one[8:], int.from_bytes(one[4:8], "big")))
+                        continue
+                    return one[1], one
+            data = self.sock.recv(1 << 16)
+            if not data:
+                raise EOFError
+            self._buffer += data
+
+    def barrier(self) -> None:
+        self.sock.sendall(message(BARRIER))
+        while self.next()[0] != BARRIER + 1:
+            pass
+
+
+def measure(victim: Controller) -> list[float]:
+    taken = []
+    for n in range(ROUNDS):
+        start = time.perf_counter()
+        victim.sock.sendall(flow_mod(n % 1000))
+        victim.barrier()
+        taken.append(1000 * (time.perf_counter() - start))
+    return sorted(taken)
+
+
+def run(argv: list[str]) -> None:
+    """As a process of its own, so that it takes none of the measuring one's time: PORT WHAT"""
+    evil = Controller(int(argv[0]))
+    evil.accept()
+    threading.Thread(target=_read, args=(evil,), daemon=True).start()
+    time.sleep(1)
+    for n in range(0, 20000, 100):
+        evil.sock.sendall(b"".join(map(flow_mod, range(n, n + 100))))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    n = 0
+    request = message(MULTIPART, b"\x00\x01\x00\x00" + bytes(4) + b"\xff" + bytes(3) + b"\xff" * 8 + bytes(4) + bytes(16)
+                      + b"\x00\x01\x00\x04" + bytes(4))
+    burst = [b"".join(map(flow_mod, range(n, n + 500))) for n in range(0, 20000, 500)]
+    while True:
+        evil.sock.sendall(request if argv[1] == "statistics" else burst[n % len(burst)])
+        n += 1
+
+
+def _read(evil: Controller) -> None:
+    try:
+        while True:
+            evil.next()
+    except (EOFError, OSError):
+        pass
+
+
+CONFIG = """
+tenants:
+  victim:
+    bridges: {{victim: {{controllers: ["tcp:127.0.0.1:{0}"]}}}}
+  evil:
+    bridges: {{evil: {{controllers: ["tcp:127.0.0.1:{1}"]}}}}
+"""
+
+
+def main() -> None:
+    scripts = Path(sys.executable).parent
+    with tempfile.TemporaryDirectory() as directory:
+        ports = []
+        for _ in range(2):
+            with socket.create_server(("127.0.0.1", 0)) as s:
+                ports.append(s.getsockname()[1])
+        config = Path(directory) / "config.yaml"
+        config.write_text(CONFIG.format(*ports))
+        victim = Controller(ports[0])
+        for what in ("flow-mods", "statistics"):
+            evil = subprocess.Popen([sys.executable, "-P", __file__, str(ports[1]), what], stdin=subprocess.PIPE,
+                                    stdout=subprocess.PIPE, text=True)
+            daemon = subprocess.Popen([str(scripts / "vswitchd"), "--state", f"{directory}/{what}", "--run", f"{directory}/{what}-run",
+                                       "--config", str(config), "--stop-datapath", "--log-level", "error"])
+            try:
+                victim.accept()
+                evil.stdout.readline()
+                time.sleep(5)
+                alone = measure(victim)
+                evil.stdin.write("go\n")
+                evil.stdin.flush()
+                time.sleep(1)
+                beside = measure(victim)
+                report(what, alone, beside)
+            finally:
+                evil.kill()
+                evil.wait()
+                daemon.terminate()
+                daemon.wait()
+
+
+def report(what: str, alone: list[float], beside: list[float]) -> None:
+    parts = []
+    for name, values in (("alone", alone), ("beside", beside)):
+        parts.append(f"{name} p50 {statistics.median(values):.2f} p99 {values[int(0.99 * len(values))]:.2f} ms")
+    ratio = beside[int(0.99 * len(beside))] / alone[int(0.99 * len(alone))]
+    print(f"{what:12} {', '.join(parts)}; p99 {ratio:.1f} times alone", flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        run(sys.argv[1:])
+    else:
+        main()

@@ -1,0 +1,247 @@
+#include "test/lab.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/step.h"
+#include "path/worker.h"
+#include "test/sim_inside.h"
+
+#define RING 1024              /* packets that wait at a port */
+#define RX_UNITS 2             /* of base/step.h: what an in-process port's packet costs */
+#define TX_UNITS 2
+#define MAGIC 0x6c616273
+
+struct mark {                  /* the last bytes of a frame */
+    uint32_t magic, source;
+    uint64_t arrived;
+};
+
+struct state {
+    struct lab_source *source;
+    struct port *port;
+    uint64_t ring[RING];       /* when they arrived */
+    uint32_t head, n;
+    double next;               /* cycles, when the next arrives */
+    uint32_t frame;
+    size_t offset;
+};
+
+static struct lab {
+    struct state *states;
+    uint32_t n;
+    uint64_t start, end, random;
+    double hz;                 /* cycles in a nanosecond */
+} lab;
+
+static double uniform(void)
+{
+    lab.random ^= lab.random << 13;
+    lab.random ^= lab.random >> 7;
+    lab.random ^= lab.random << 17;
+    return ((double)(lab.random >> 11) + 0.5) / 9007199254740992.0;
+}
+
+static void arrive(struct state *s, uint64_t when)
+{
+    s->source->offered++;
+    if (s->n == RING)
+        s->source->lost++;
+    else
+        s->ring[(s->head + s->n++) % RING] = when;
+}
+
+/* In a burst, or when the next one begins. */
+static double in_burst(const struct lab_source *c, double at)
+{
+    if (c->on_ns <= 0)
+        return at;
+    double period = (c->on_ns + c->off_ns) * lab.hz, offset = fmod(at - (double)lab.start + c->phase_ns * lab.hz, period);
+    return offset < c->on_ns * lab.hz ? at : at + period - offset;
+}
+
+static void advance(struct state *s, uint64_t now)
+{
+    struct lab_source *c = s->source;
+    while (!c->outstanding && c->interval_ns > 0 && s->next <= (double)now) {
+        arrive(s, (uint64_t)s->next);
+        double gap = c->interval_ns * lab.hz * (c->poisson ? -log(uniform()) : 1);
+        s->next = in_burst(c, s->next + gap);
+    }
+}
+
+static uint32_t frames_now(const struct lab_source *c, uint64_t now)
+{
+    double part = (double)(now - lab.start) / ((double)(lab.end - lab.start) * (c->ramp > 0 ? c->ramp : 1));
+    uint32_t n = c->ramp > 0 && part < 1 ? (uint32_t)(part * c->n_frames) : c->n_frames;
+    return n ? n : 1;
+}
+
+static unsigned lab_rx(struct rxq *q, struct port_io *io, struct packet **out, unsigned max)
+{
+    struct state *s = NULL;
+    for (uint32_t i = 0; i < lab.n && !s; i++)
+        s = lab.states[i].port == q->port ? &lab.states[i] : NULL;
+    if (!s)
+        return rxq_pop(q, io, out, max);
+    unsigned n = 0;
+    for (; n < max && s->n; n++) {
+        struct packet *p = packet_alloc(io->pool);
+        if (!p)
+            break;
+        if (s->frame >= frames_now(s->source, clock_now())) {
+            s->frame = 0;
+            s->offset = 0;
+        }
+        p->len = s->source->lengths[s->frame];
+        step_copy(p->data, s->source->frames + s->offset, p->len);
+        struct mark m = {MAGIC, (uint32_t)(s - lab.states), s->ring[s->head]};
+        memcpy(p->data + p->len - sizeof m, &m, sizeof m);
+        s->offset += p->len;
+        s->frame++;
+        s->head = (s->head + 1) % RING;
+        s->n--;
+        out[n] = p;
+    }
+    step_spend(RX_UNITS * n);
+    return n;
+}
+
+static void leave(const struct packet *p, uint64_t now)
+{
+    struct mark m;
+    memcpy(&m, p->data + p->len - sizeof m, sizeof m);
+    if (m.magic != MAGIC || m.source >= lab.n)
+        return;
+    struct state *s = &lab.states[m.source];
+    s->source->delivered++;
+    if (s->source->n_latency < s->source->latency_room)
+        s->source->latency[s->source->n_latency++] = (uint32_t)((double)(now - m.arrived) / lab.hz);
+    if (s->source->outstanding && now < lab.end)
+        arrive(s, now);
+}
+
+static void lab_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
+{
+    step_spend(TX_UNITS * n);
+    uint64_t now = clock_now();
+    for (unsigned i = 0; i < n; i++) {
+        io->counters->tx_packets++;
+        io->counters->tx_bytes += packets[i]->len;
+        leave(packets[i], now);
+        packet_unref(packets[i]);
+    }
+}
+
+static const struct port_ops lab_ops = {.name = "lab", .rx = lab_rx, .tx = lab_tx};
+
+static void swap_ports(struct datapath *dp, const struct port_ops *from, const struct port_ops *to)
+{
+    for (uint32_t i = 0; i < DP_MAX_PORTS; i++)
+        if (dp->ports[i] && dp->ports[i]->ops == from)
+            dp->ports[i]->ops = to;
+}
+
+struct sim *lab_new(uint32_t n_workers, uint32_t unit_ns)
+{
+    struct sim *s = sim_new_on(n_workers, unit_ns != 0);
+    clock_counted = unit_ns;
+    return s;
+}
+
+int lab_scheduler(struct sim *s, uint32_t policy, uint32_t slice_ns, struct dp_error *error)
+{
+    struct datapath *dp = sim_datapath(s);
+    return datapath_set_scheduler(dp, &(struct dp_scheduler){policy, slice_ns ? slice_ns : dp->slice_ns}, error);
+}
+
+static void begin(struct datapath *dp, struct lab_source *sources, uint32_t n, double ns, uint64_t seed)
+{
+    lab.states = calloc(n, sizeof *lab.states);
+    if (!lab.states)
+        abort();
+    lab.n = n;
+    lab.hz = (double)clock_hz / 1e9;
+    lab.random = seed * 2 + 1;
+    lab.start = clock_now();
+    lab.end = lab.start + (uint64_t)(ns * lab.hz);
+    for (uint32_t i = 0; i < n; i++) {
+        fault f;
+        struct state *s = &lab.states[i];
+        s->source = &sources[i];
+        s->source->n_latency = 0;
+        s->source->offered = s->source->lost = s->source->delivered = 0;
+        s->port = datapath_port(dp, sources[i].bridge, sources[i].port_no, &f);
+        s->next = in_burst(s->source, (double)lab.start + uniform() * sources[i].interval_ns * lab.hz);
+        for (uint32_t k = 0; k < sources[i].outstanding; k++)
+            arrive(s, lab.start);
+    }
+    swap_ports(dp, &dummy_ops, &lab_ops);
+}
+
+/* Wakes the queues that have packets; returns when the next packet comes at the earliest. */
+static uint64_t look(struct worker *w)
+{
+    double next = (double)lab.end;
+    uint64_t now = clock_now();
+    for (uint32_t i = 0; i < lab.n; i++) {
+        struct state *s = &lab.states[i];
+        if (!s->port)
+            continue;
+        advance(s, now);
+        if (s->n && !s->port->queues[0].active) {
+            w->now = now;
+            worker_wake(w, &s->port->queues[0]);
+        }
+        if (!s->source->outstanding && s->next < next)
+            next = s->next;
+    }
+    return (uint64_t)next + 1;
+}
+
+static uint64_t charged(struct datapath *dp, const struct lab_source *c)
+{
+    const struct dp_shm_account *a = shm_account(dp, 0, dp->bridges[c->bridge]->tenant->conf.id);
+    uint64_t sum = 0;
+    for (int i = 0; i < DP_N_STAGES; i++)
+        sum += a->cycles[i];
+    return sum;
+}
+
+double lab_run(struct sim *sim, struct lab_source *sources, uint32_t n, double ns, uint64_t seed)
+{
+    struct datapath *dp = sim_datapath(sim);
+    struct worker *w = dp->workers[0];
+    uint64_t idle = w->row->system[DP_SYS_IDLE];
+    begin(dp, sources, n, ns, seed);
+    for (uint32_t i = 0; i < n; i++)
+        sources[i].cycles = charged(dp, &sources[i]);
+    while (clock_now() < lab.end) {
+        worker_account(w, &w->row->system[DP_SYS_IDLE]);
+        uint64_t next = look(w), parked = scheduler_next(&w->sched), now;
+        worker_account(w, &w->row->system[DP_SYS_POLL]);
+        if (worker_step(w) || !clock_virtual)
+            continue;
+        if (parked && parked < next)
+            next = parked;
+        now = clock_now();
+        if (next > now)
+            clock_warp(next - now);
+        w->last_decision = clock_now();        /* nothing was there to decide */
+    }
+    worker_account(w, &w->row->system[DP_SYS_IDLE]);
+    idle = w->row->system[DP_SYS_IDLE] - idle;
+    for (uint32_t i = 0; i < n; i++)
+        sources[i].cycles = charged(dp, &sources[i]) - sources[i].cycles;
+    /* What is on its way leaves before the sources go. */
+    for (uint32_t i = 0; i < n; i++)
+        lab.states[i].n = 0;
+    for (int i = 0; i < 100000 && w->sched.queue.n; i++)
+        worker_step(w);
+    worker_end_turns(w, 0);
+    swap_ports(dp, &lab_ops, &dummy_ops);
+    mailbox_drain(&dp->mail, dp);
+    free(lab.states);
+    lab.states = NULL;
+    lab.n = 0;
+    return (double)idle / lab.hz;
+}
