@@ -5,6 +5,8 @@ import subprocess
 import pytest
 from running_daemon import OFCTL, SCRIPTS, Daemon, two_dummy_ports
 
+from vswitch.errors import VswitchError
+
 FRAME = bytes.fromhex("ffffffffffff020000000001" + "0800" + "00" * 986)
 
 
@@ -60,7 +62,7 @@ def test_they_are_there_again_after_a_crash(daemon, vswitch):
     def back():
         try:
             return daemon.datapath_pid() != before
-        except OSError:
+        except (OSError, VswitchError):     # it is ending, or not there yet
             return False
     daemon.wait_for(back)
     daemon.wait_for(lambda: daemon.log.read_text().count("the datapath is up") == 2)
