@@ -316,6 +316,15 @@ void write_field(struct translation *x, int field, u128 value)
     case F_MPLS_TTL:
         set_ttl(x, OP_SET_MPLS_TTL, (uint8_t)value, MPLS_TTL);
         return;
+    case F_TCP_SRC ... F_ICMPV4_CODE:
+    case F_ICMPV6_TYPE:
+    case F_ICMPV6_CODE:
+        /* A later fragment has no such header: neither the packet nor what later tables see of it changes. */
+        refresh_key(x);
+        LOOK_AT(x, ip_frag);
+        if (x->key.key.ip_frag & KEY_FRAG_LATER)
+            return;
+        break;
     default:
         break;
     }

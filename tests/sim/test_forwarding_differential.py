@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import reference as ref
@@ -245,6 +245,7 @@ def run(steps: list, caches: bool) -> tuple[list, dict]:
 
 @settings(max_examples=max(1, PACKETS // PER_EXAMPLE), deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**48), churn=st.sampled_from((0.0, 0.02, 0.3)))
+@example(seed=4907461, churn=0.0)       # a port set in a later fragment, and matched in a later table
 def test_three_agree(seed, churn):
     steps, expected, counters = scenario(seed, churn)
     for caches in (True, False):
