@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 15
 MESSAGES ?= 1000000
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-vm bench-isolation bench-control bench-path bench-programming conformance fuzz-openflow interop faucet-env clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python ryu-env bench bench-vm bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env clean
 
 all: build
 
@@ -95,6 +95,14 @@ bench-programming: deps-test build
 # Mutated OpenFlow messages of each version at a real switch.
 fuzz-openflow: deps-test build
 	$(BIN)/python -P tests/conformance/message_fuzz.py --messages $(MESSAGES)
+
+# From a packet that no rule knows to the controller's answer, beside Open vSwitch.
+bench-round-trip: deps-test build
+	$(SUDO) $(BIN)/python -P benchmarks/packet_in_round_trip.py
+
+# What rules that change cost the packets of the same bridge, and of another tenant's.
+bench-churn: deps-test build
+	$(SUDO) $(BIN)/python -P benchmarks/churn.py
 
 # Every published conformance case, against the real switch.
 conformance: deps-test build

@@ -61,6 +61,14 @@ class Daemon:
         assert done.returncode == 0, done.stderr + self.log.read_text()
         return done.stdout + done.stderr
 
+    def vswitch(self, *arguments: str, code: int = 0) -> str:
+        """What the command line says of this daemon: its output, or with `code` its refusal."""
+        self.wait_for((self.run / "api.sock").exists)
+        done = subprocess.run([SCRIPTS / "vswitch", "--server", f"unix:{self.run}/api.sock", *arguments], capture_output=True,
+                              text=True, timeout=30)
+        assert done.returncode == code, done.stderr
+        return done.stderr if code else done.stdout
+
     def ask(self, question):
         """`await question(client)` of an observer of the datapath's."""
         async def run():

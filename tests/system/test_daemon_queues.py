@@ -3,7 +3,7 @@ import json
 import subprocess
 
 import pytest
-from running_daemon import OFCTL, SCRIPTS, Daemon, two_dummy_ports
+from running_daemon import OFCTL, Daemon, two_dummy_ports
 
 from vswitch.errors import VswitchError
 
@@ -13,19 +13,13 @@ FRAME = bytes.fromhex("ffffffffffff020000000001" + "0800" + "00" * 986)
 @pytest.fixture
 def daemon(tmp_path):
     daemon = Daemon(tmp_path, two_dummy_ports(fail_mode="secure"))
-    daemon.wait_for((daemon.run / "api.sock").exists)
     yield daemon
     daemon.stop()
 
 
 @pytest.fixture
 def vswitch(daemon):
-    def run(*arguments, code=0):
-        done = subprocess.run([SCRIPTS / "vswitch", "--server", f"unix:{daemon.run}/api.sock", *arguments], capture_output=True,
-                              text=True, timeout=30)
-        assert done.returncode == code, done.stderr
-        return done.stderr if code else done.stdout
-    return run
+    return daemon.vswitch
 
 
 def queues(vswitch) -> dict[int, dict]:

@@ -1,29 +1,22 @@
 """Tables and bundles from the command line and the API, at a real vswitchd: what `vswitch table` and `flow --bundle` say."""
 import json
-import subprocess
 
 import pytest
-from running_daemon import SCRIPTS, Daemon, two_dummy_ports
+from running_daemon import Daemon, two_dummy_ports
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
     daemon = Daemon(tmp_path_factory.mktemp("vswitchd"), two_dummy_ports(fail_mode="secure"))
-    daemon.wait_for((daemon.run / "api.sock").exists)
     yield daemon
     daemon.stop()
 
 
 @pytest.fixture
 def vswitch(daemon):
-    def run(*arguments, code=0):
-        done = subprocess.run([SCRIPTS / "vswitch", "--server", f"unix:{daemon.run}/api.sock", *arguments], capture_output=True,
-                              text=True, timeout=30)
-        assert done.returncode == code, done.stderr
-        return done.stderr if code else done.stdout
-    yield run
-    run("flow", "del", "br", "--all")
-    run("table", "set", "br", "all", "--max-entries", "1000000", "--no-eviction", "--no-vacancy", "--miss", "default")
+    yield daemon.vswitch
+    daemon.vswitch("flow", "del", "br", "--all")
+    daemon.vswitch("table", "set", "br", "all", "--max-entries", "1000000", "--no-eviction", "--no-vacancy", "--miss", "default")
 
 
 def tables(vswitch) -> dict[int, dict]:
