@@ -245,6 +245,22 @@ def test_async_properties(daemon, tcp_port):
     controller.close()
 
 
+def test_a_packet_out_of_no_port(daemon, tcp_port):
+    """1.0 asks only for OFPP_NONE where there is none (5.3.6), and its controllers leave it 0, too."""
+    controller = Controller.to(tcp_port, version=OF10)
+
+    async def collect(client):
+        return await client.collect(1, 2)
+    daemon.ask(collect)
+    for in_port in (0xffff, 0):
+        controller.send_raw(13, struct.pack("!IHH", 0xffffffff, in_port, 8) + struct.pack("!HHHH", 0, 8, 2, 0xffff) + FRAME)
+    xid = controller.send(Type.BARRIER_REQUEST)
+    while (got := controller.next()).xid != xid:
+        assert got.type != Type.ERROR
+    assert daemon.ask(collect) == [FRAME, FRAME]
+    controller.close()
+
+
 def test_request_in_parts(daemon, tcp_port):
     controller = Controller.to(tcp_port)
     entry = table.TABLE_FEATURES[OF13].encode(ofp.TABLE_FEATURES(table_id=0, name="first"))

@@ -62,7 +62,7 @@ def packet_out(version: int, data: bytes) -> bytes:
         actions += message.actions
     else:
         in_port, actions = number_in(version, message.in_port), convert.actions(version, message.actions)
-        if version == OF10 and in_port == OFPP_ANY:     # OFPP_NONE: from no port
+        if version == OF10 and in_port in (OFPP_ANY, 0):    # OFPP_NONE: from no port; 1.0 does not ask for a valid one
             in_port = OFPP_CONTROLLER
     return _PACKET_OUT.pack(message.buffer_id, in_port, len(actions)) + actions + message.data
 
