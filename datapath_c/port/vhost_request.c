@@ -228,6 +228,8 @@ static const char *add_mem_reg(struct vhost *d)
     const char *why = "";
     if (d->in.size < sizeof d->in.region)
         return "ADD_MEM_REG: too short";
+    if (vhost_memory_has(&d->memory, &d->in.region.at))
+        return NULL;           /* QEMU 7.2 says so once for each pair of queues */
     bool was[VHOST_MAX_RINGS];
     stop_all(d, was);
     if (vhost_memory_add(&d->memory, &d->in.region.at, d->n_in_fds == 1 ? d->in_fds[0] : -1, &why)) {
@@ -242,10 +244,11 @@ static const char *rem_mem_reg(struct vhost *d)
 {
     if (d->in.size < sizeof d->in.region)
         return "REM_MEM_REG: too short";
+    if (!vhost_memory_has(&d->memory, &d->in.region.at))
+        return NULL;
     bool was[VHOST_MAX_RINGS];
     stop_all(d, was);
-    if (vhost_memory_remove(&d->memory, &d->in.region.at))
-        return "REM_MEM_REG: there is no such region";
+    vhost_memory_remove(&d->memory, &d->in.region.at);    /* as often as it was added */
     start_again(d, was);
     return NULL;
 }
