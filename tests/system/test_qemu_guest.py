@@ -74,8 +74,14 @@ def vhost_user_two_queues(host, switch, directory):
                  card=",mq=on" + NO_MSI_X)
 
 
+def vhost_user_packed_rings(host, switch, directory):
+    switch.cli("port", "add", "br", "vm", "--kind", "vhost-user", "--socket", str(directory / "vm.sock"))
+    return Guest(host, vhost_user_backend(directory / "vm.sock"), MAC, directory, card=",packed=on" + NO_MSI_X)
+
+
 class Site:
     def __init__(self, directory, attach):
+        self.attach = attach
         self.lab = Lab(f"vsqemu{os.getpid()}-", directory)
         self.blob = directory / "served" / "blob"
         self.blob.parent.mkdir()
@@ -112,7 +118,7 @@ class Site:
         return self.switches[0].counters("br", "vm")
 
 
-@pytest.fixture(scope="module", params=[qemus_own_tap, macvtap_on_a_tap_port, vhost_user, vhost_user_two_queues], ids=lambda attach: attach.__name__)
+@pytest.fixture(scope="module", params=[qemus_own_tap, macvtap_on_a_tap_port, vhost_user, vhost_user_two_queues, vhost_user_packed_rings], ids=lambda attach: attach.__name__)
 def site(request, tmp_path_factory):
     site = Site(tmp_path_factory.mktemp("guest"), request.param)
     yield site
