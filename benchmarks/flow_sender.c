@@ -1,7 +1,9 @@
 /* A controller that sends as fast as it can: N flow_mods (OpenFlow 1.3, five fields, a set-field and an output each) over each
  * of the Unix sockets named, then a barrier; tells the seconds from the first byte to the last barrier's reply.
  *
- * flow_sender N FIRST SOCKET... : rules are numbered from FIRST on, so that a second run adds others. */
+ * flow_sender N FIRST SOCKET... : rules are numbered from FIRST on, so that a second run adds others.
+ * flow_sender dump SOCKET : asks for all rules and counts the entries of the answer, as fast as it comes; tells the seconds and
+ * their number. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,7 +17,7 @@
 #include <unistd.h>
 #include <arpa/inet.h>
 
-enum { HELLO = 0, ERROR = 1, ECHO_REQUEST = 2, FLOW_MOD = 14, BARRIER = 20, BARRIER_REPLY = 21, MAX_MESSAGE = 256 };
+enum { HELLO = 0, ERROR = 1, ECHO_REQUEST = 2, FLOW_MOD = 14, MULTIPART_REQUEST = 18, MULTIPART_REPLY = 19, BARRIER = 20, BARRIER_REPLY = 21, MAX_MESSAGE = 256 };
 
 struct sender {
     int fd;
@@ -111,8 +113,66 @@ static void take(struct sender *s)
     memmove(s->in, s->in + at, s->held -= at);
 }
 
+static int connect_to(const char *path)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    uint8_t hello[8], answer[65536];
+    strncpy(a.sun_path, path, sizeof a.sun_path - 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (connect(fd, (struct sockaddr *)&a, sizeof a))
+        exit((perror(path), 1));
+    send(fd, hello, header(hello, HELLO, 8, 0), 0);
+    recv(fd, answer, sizeof answer, 0);
+    return fd;
+}
+
+/* Rules in one part of the answer, each behind its length. */
+static long entries(const uint8_t *p, size_t len)
+{
+    long n = 0;
+    for (size_t at = 16; at + 2 <= len; n++)
+        at += (size_t)(p[at] << 8 | p[at + 1]);
+    return n;
+}
+
+static int dump(const char *path)
+{
+    static uint8_t in[1 << 20];
+    uint8_t request[56] = {0};
+    int fd = connect_to(path);
+    header(request, MULTIPART_REQUEST, sizeof request, 1);
+    put16(request + 8, 1);
+    request[16] = 0xff;
+    put32(put32(request + 20, 0xffffffff), 0xffffffff);
+    put16(put16(request + 48, 1), 4);
+    double start = now();
+    send(fd, request, sizeof request, 0);
+    size_t held = 0;
+    long rules = 0;
+    for (int more = 1; more;) {
+        ssize_t n = recv(fd, in + held, sizeof in - held, 0);
+        if (n <= 0)
+            return fprintf(stderr, "connection lost\n"), 1;
+        held += (size_t)n;
+        size_t at = 0;
+        for (size_t len; held - at >= 16 && held - at >= (len = (size_t)(in[at + 2] << 8 | in[at + 3])); at += len) {
+            if (in[at + 1] == ERROR)
+                return fprintf(stderr, "refused\n"), 1;
+            if (in[at + 1] != MULTIPART_REPLY)
+                continue;
+            rules += entries(in + at, len);
+            more = in[at + 11] & 1;
+        }
+        memmove(in, in + at, held -= at);
+    }
+    printf("%.6f %ld\n", now() - start, rules);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 3 && !strcmp(argv[1], "dump"))
+        return dump(argv[2]);
     uint32_t n = (uint32_t)atoi(argv[1]), first = (uint32_t)atoi(argv[2]);
     int m = argc - 3, open = m;
     uint8_t *all = malloc((size_t)(n + 1) * MAX_MESSAGE), *end = all;
@@ -122,14 +182,7 @@ int main(int argc, char **argv)
     struct sender *senders = calloc((size_t)m, sizeof *senders);
     struct pollfd *polls = calloc((size_t)m, sizeof *polls);
     for (int i = 0; i < m; i++) {
-        struct sockaddr_un a = {.sun_family = AF_UNIX};
-        strncpy(a.sun_path, argv[i + 3], sizeof a.sun_path - 1);
-        senders[i].fd = socket(AF_UNIX, SOCK_STREAM, 0);
-        if (connect(senders[i].fd, (struct sockaddr *)&a, sizeof a))
-            return perror(argv[i + 3]), 1;
-        uint8_t hello[8];
-        send(senders[i].fd, hello, header(hello, HELLO, 8, 0), 0);
-        recv(senders[i].fd, senders[i].in, sizeof senders[i].in, 0);
+        senders[i].fd = connect_to(argv[i + 3]);
         senders[i].at = all;
         senders[i].left = (size_t)(end - all);
     }

@@ -1,8 +1,8 @@
 """How fast rules go in and out: this switch and Open vSwitch (userspace datapath), the same senders, one after the other in
 rounds. Needs root; make bench-programming.
 
-Rows: ovs-ofctl add-flows (a barrier behind each rule), the same as one bundle, a sender at native speed on one connection and
-on a hundred bridges of different tenants, dump-flows, del-flows, memory per rule.
+Rows: ovs-ofctl add-flows (a barrier behind each rule), the same as one bundle, a sender at native speed, dump-flows, the same to a
+reader at native speed, del-flows, memory per rule; then, with a hundred bridges of different tenants, a sender at native speed to all.
 """
 from __future__ import annotations
 
@@ -55,21 +55,28 @@ class Peer:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+    def set_bridges(self, n: int) -> None:
+        """br0 to br<n-1>, each its own tenant's where there are tenants."""
+        self._set_bridges(n)
+        wait_for("management sockets", lambda: Path(self.socket(n - 1)).exists(), 60)
+
+
 class Ours(Peer):
     name = "this switch"
 
     def __init__(self, lab: Lab):
-        host = lab.namespace("ours")
-        config = lab.directory / "ours.yaml"
-        lines = ["tenants:"]
-        for i in range(BRIDGES):
-            lines += [f"  t{i}:", "    bridges:", f"      br{i}: {{fail_mode: secure}}"]
-        config.write_text("\n".join(lines) + "\n")
-        self.switch = Switch(host, "ours")
-        self.switch.apply(config)
+        self.config = lab.directory / "ours.yaml"
+        self.switch = Switch(lab.namespace("ours"), "ours")
         self.directory = lab.directory / "ours" / "run"
+        self.set_bridges(1)
         self.pid = self.switch.client.call("SwitchService.GetInfo").pid
-        wait_for("management sockets", lambda: Path(self.socket(BRIDGES - 1)).exists())
+
+    def _set_bridges(self, n: int) -> None:
+        lines = ["tenants:"]
+        for i in range(n):
+            lines += [f"  t{i}:", "    bridges:", f"      br{i}: {{fail_mode: secure}}"]
+        self.config.write_text("\n".join(lines) + "\n")
+        self.switch.apply(self.config)
 
     def socket(self, bridge: int) -> str:
         return f"{self.directory}/br{bridge}.mgmt"
@@ -79,7 +86,7 @@ class OpenVswitch(Peer):
     name = "Open vSwitch"
 
     def __init__(self, lab: Lab):
-        host = lab.namespace("ovs")
+        self.host = host = lab.namespace("ovs")
         self.directory = directory = lab.directory / "ovs"
         directory.mkdir()
         subprocess.run(["ovsdb-tool", "create", directory / "conf.db", SCHEMA], check=True)
@@ -88,16 +95,19 @@ class OpenVswitch(Peer):
         host.start("ovsdb-server", "ovsdb-server", directory / "conf.db", f"--remote=p{database}",
                    f"--unixctl={directory}/ovsdb.ctl", env=environment)
         wait_for("ovsdb-server", (directory / "db.sock").exists)
-        vsctl = ("ovs-vsctl", f"--db={database}", "--timeout=60")
-        host.run(*vsctl, "--no-wait", "init")
+        self.vsctl = ("ovs-vsctl", f"--db={database}", "--timeout=60")
+        host.run(*self.vsctl, "--no-wait", "init")
         self.process = host.start("ovs-vswitchd", "ovs-vswitchd", database, f"--unixctl={directory}/vswitchd.ctl",
                                   env=environment)
         self.pid = self.process.pid
+        self.set_bridges(1)
+
+    def _set_bridges(self, n: int) -> None:
         words: list[str] = []
-        for i in range(BRIDGES):
-            words += ["--", "add-br", f"br{i}", "--", "set", "bridge", f"br{i}", "datapath_type=netdev", "fail_mode=secure"]
-        host.run(*vsctl, *words, timeout=120)
-        wait_for("management sockets", lambda: Path(self.socket(BRIDGES - 1)).exists(), 60)
+        for i in range(n):
+            words += ["--", "--may-exist", "add-br", f"br{i}", "--", "set", "bridge", f"br{i}", "datapath_type=netdev",
+                      "fail_mode=secure"]
+        self.host.run(*self.vsctl, *words, timeout=120)
 
     def socket(self, bridge: int) -> str:
         return f"{self.directory}/br{bridge}.mgmt"
@@ -117,6 +127,14 @@ def send(sender: Path, peer: Peer, n: int, bridges: int) -> float:
     seconds, errors = done.stdout.split()
     if errors != "0":
         raise Failure(f"{peer.name} refused {errors} of {n} rules")
+    return float(seconds)
+
+
+def dumped(sender: Path, peer: Peer, n: int) -> float:
+    done = subprocess.run([sender, "dump", peer.socket(0)], capture_output=True, text=True, timeout=120)
+    seconds, rules = done.stdout.split()
+    if int(rules) != n:
+        raise Failure(f"{peer.name} told of {rules} rules, not {n}")
     return float(seconds)
 
 
@@ -154,12 +172,16 @@ def measure(peer: Peer, sender: Path, n: int, flows: Path, few: Path, figures: d
     clear(peer)
     note("native sender, rules/s", n / send(sender, peer, n, 1))
     check_count(peer, 0, n)
+    note("dump to a native reader, rules/s", n / dumped(sender, peer, n))
     with open(os.devnull, "w") as null:
         command = [peer.bin_ofctl(), "-O", "OpenFlow13", "dump-flows", target]
         note("dump-flows, rules/s", n / timed(lambda: subprocess.run(command, stdout=null, check=True, timeout=120)))
     note("del-flows, rules/s", n / timed(lambda: peer.ofctl("del-flows", target)))
+
+
+def measure_many(peer: Peer, sender: Path, n: int, figures: dict[str, list[float]]) -> None:
     each = n // BRIDGES
-    note("native sender, 100 bridges, rules/s", each * BRIDGES / send(sender, peer, each, BRIDGES))
+    figures.setdefault("native sender, 100 bridges, rules/s", []).append(each * BRIDGES / send(sender, peer, each, BRIDGES))
     check_count(peer, BRIDGES - 1, each)
     clear(peer, BRIDGES)
 
@@ -185,6 +207,11 @@ def main() -> int:
             for _ in range(options.repeats):
                 for peer in peers:
                     measure(peer, sender, options.rules, flows, few, figures[peer.name])
+            for peer in peers:
+                peer.set_bridges(BRIDGES)
+            for _ in range(options.repeats):
+                for peer in peers:
+                    measure_many(peer, sender, options.rules, figures[peer.name])
         finally:
             lab.close()
     rows = list(next(iter(figures.values())))

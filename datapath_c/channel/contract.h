@@ -79,6 +79,8 @@ enum dp_type {
     DP_SCHEDULER_SET = 45, /* dp_scheduler: from now on */
     DP_SCHEDULER_GET = 46, /* -> dp_scheduler */
     DP_PORT_DETAIL = 47,   /* object = bridge; dp_port_ref -> text: what its driver knows of itself, lines of a name, a space, a text */
+    DP_RULE_COSTS = 48,    /* object = bridge; dp_number: how many, at most 64 -> so many of dp_rule_cost + OF flow_stats entry,
+                            * the rules that cost most time, dearest first, over replies */
     DP_EV_PACKET_IN = 64,  /* object = bridge; dp_packet_in, user's data, OF packet_in body (buffer_id, total_len, ..., data) */
     DP_EV_FLOW_REMOVED = 65, /* object = bridge; dp_flow_removed + OF flow_removed body; for every rule that times out,
                               * and for deletions of rules that asked for it */
@@ -298,6 +300,11 @@ struct dp_table {
     uint32_t reason;       /* in events: enum dp_table_event */
 };
 
+struct dp_rule_cost {
+    uint64_t cycles;       /* spent on its packets, over all workers: an estimate from samples */
+    uint64_t len;          /* of the entry that follows */
+};
+
 struct dp_number {
     uint32_t number;
 };
@@ -385,6 +392,7 @@ struct dp_shm_header {
     uint64_t workers_off;  /* struct dp_shm_worker[n_workers] */
     uint64_t accounts_off; /* struct dp_shm_account[n_workers][max_tenants] */
     uint64_t ports_off;    /* struct dp_shm_port[n_workers][max_ports] */
+    uint64_t control_off;  /* struct dp_shm_control[max_tenants] */
 };
 
 struct dp_shm_worker {
@@ -427,6 +435,12 @@ struct dp_shm_account {
     struct dp_blocker blockers[DP_N_BLOCKERS];     /* whom it waited for most */
 };
 
+struct dp_shm_control {    /* the main thread's work for a tenant: rule changes, statistics, packet-outs */
+    uint64_t cycles;
+    uint64_t steps;        /* requests, or parts of them */
+    uint64_t waited;       /* cycles for which requests waited for others' to be carried out */
+};
+
 struct dp_shm_port {
     uint64_t rx_packets;
     uint64_t rx_bytes;
@@ -436,6 +450,7 @@ struct dp_shm_port {
     uint64_t tx_drops;
     uint64_t rx_errors;
     uint64_t tx_errors;
+    uint64_t cycles;       /* spent on what it received, all stages */
 };
 
 /* ---- What the cffi module offers besides ---- */

@@ -47,6 +47,7 @@ const struct handler_entry handlers[] = {
     [DP_CACHE_STATS] = {handle_cache_stats, 0},
     [DP_SHUTDOWN] = {handle_shutdown, 0},
     [DP_SCHEDULER_SET] = {handle_scheduler_set, sizeof(struct dp_scheduler)},
+    [DP_RULE_COSTS] = {handle_rule_costs, sizeof(struct dp_number)},
     [DP_SCHEDULER_GET] = {handle_scheduler_get, 0},
 };
 

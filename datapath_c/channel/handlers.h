@@ -52,5 +52,6 @@ HANDLER(cache_stats);
 HANDLER(shutdown);
 HANDLER(scheduler_set);
 HANDLER(scheduler_get);
+HANDLER(rule_costs);
 
 #endif

@@ -5,25 +5,29 @@
 #include "base/clock.h"
 #include "base/defer.h"
 #include "channel/handlers.h"
+#include "channel/lanes.h"
 #include "flow/bundle.h"
 #include "flow/table.h"
 #include "port/port.h"
 
 #define MAX_BATCH_ERRORS 256
+#define SLICE_CHECK 4          /* items between two looks at whether others wait */
 #define DEFER_HIGH 4096        /* unlinked memory that may gather within a batch */
 
 struct batch_reply {
+    uint32_t next;             /* item to go on with, and */
+    size_t at;                 /* where it is */
     struct dp_batch_reply head;
     struct dp_batch_error errors[MAX_BATCH_ERRORS];
 };
 
-/* Carries out a batch's items in order until `stop_at_error`, if so asked. */
-static void run_batch(struct bridge *b, const struct dp_msg *m, const uint8_t *body, bool stop_at_error, struct batch_reply *r)
+/* Carries out a batch's items in order until `stop_at_error`, if so asked. Whether all are through. */
+static bool run_batch(struct client *c, struct bridge *b, const struct dp_msg *m, const uint8_t *body, bool stop_at_error, struct batch_reply *r)
 {
     struct dp_batch batch;
     memcpy(&batch, body, sizeof batch);
-    size_t at = sizeof batch;
-    for (uint32_t i = 0; i < batch.n && !(stop_at_error && r->head.n_errors); i++) {
+    size_t at = r->at ? r->at : sizeof batch;
+    for (uint32_t i = r->next; i < batch.n && !(stop_at_error && r->head.n_errors); i++) {
         uint32_t len;
         fault why;
         struct flow_mod_result result;
@@ -48,20 +52,30 @@ static void run_batch(struct bridge *b, const struct dp_msg *m, const uint8_t *b
         if (defer_pending() > DEFER_HIGH)
             defer_run();
         at += 4 + len;
+        if (i % SLICE_CHECK == SLICE_CHECK - 1 && i + 1 < batch.n && lanes_slice_over(c)) {
+            r->next = i + 1;
+            r->at = at;
+            return false;
+        }
     }
+    return true;
 }
 
 static int answer_batch(struct client *c, struct bridge *b, const struct dp_msg *m, const uint8_t *body, fault *f)
 {
-    struct batch_reply *r = calloc(1, sizeof *r);
+    void **state = lanes_state(c);
+    struct batch_reply *r = *state ? *state : calloc(1, sizeof *r);
     if (!r)
         return fault_set(f, ENOMEM, "", "out of memory");
     bool bundled = m->type == DP_BUNDLE_ADD;
-    if (!bundled || !bundle_failed(b))
-        run_batch(b, m, body, bundled, r);
+    if ((!bundled || !bundle_failed(b)) && !run_batch(c, b, m, body, bundled, r)) {
+        *state = r;
+        return REQUEST_AGAIN;
+    }
+    *state = NULL;
     if (bundled && r->head.n_errors)
         bundle_fail(b);
-    reply(c, m, r, sizeof r->head + r->head.n_errors * sizeof r->errors[0]);
+    reply(c, m, &r->head, sizeof r->head + r->head.n_errors * sizeof r->errors[0]);
     free(r);
     return 0;
 }
@@ -156,7 +170,7 @@ int handle_flow_dump(struct client *c, const struct dp_msg *m, const uint8_t *bo
         flow_dump_free(d);
         return 0;
     }
-    return client_continue(c, m, dump_step, dump_free, d, f);
+    return lanes_continue(client_lanes(c), c, m, dump_step, dump_free, d, f);
 }
 
 int handle_table_mod(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)

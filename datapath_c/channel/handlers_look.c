@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include "base/clock.h"
 #include "channel/handlers.h"
+#include "channel/lanes.h"
 #include "flow/cache.h"
 #include "flow/describe.h"
+#include "flow/rule_costs.h"
 #include "flow/translate.h"
 #include "path/parse.h"
 #include "port/dummy.h"
@@ -144,4 +146,46 @@ int handle_shutdown(struct client *c, const struct dp_msg *m, const uint8_t *bod
     reply(c, m, NULL, 0);
     server_stop(c);
     return 0;
+}
+
+#define COSTS_STEP 512         /* rules looked at in one step */
+
+static bool costs_step(struct client *c, const struct dp_msg *request, void *context)
+{
+    static uint8_t out[DP_MSG_MAX - sizeof(struct dp_msg)];
+    const uint8_t *entry;
+    size_t len = 0, n;
+    struct dp_rule_cost head;
+    if (!rule_costs_step(context, COSTS_STEP))
+        return false;
+    for (uint32_t i = 0; (n = rule_costs_at(context, i, &head.cycles, &entry)); i++) {
+        if (len + sizeof head + n > sizeof out) {
+            reply_more(c, request, out, len);
+            len = 0;
+        }
+        head.len = n;
+        memcpy(out + len, &head, sizeof head);
+        memcpy(out + len + sizeof head, entry, n);
+        len += sizeof head + n;
+    }
+    reply(c, request, out, len);
+    return true;
+}
+
+static void costs_free(void *context)
+{
+    rule_costs_free(context);
+}
+
+int handle_rule_costs(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct bridge *b = datapath_bridge(client_datapath(c), m->object, f);
+    struct dp_number k;
+    if (!b)
+        return -ENOENT;
+    memcpy(&k, body, sizeof k);
+    struct rule_costs *costs = rule_costs_new(b, k.number);
+    if (!costs)
+        return fault_set(f, ENOMEM, "", "out of memory");
+    return lanes_continue(client_lanes(c), c, m, costs_step, costs_free, costs, f);
 }

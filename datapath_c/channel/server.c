@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/defer.h"
 #include "base/watch.h"
+#include "channel/lanes.h"
 #include "flow/bundle.h"
 #include "flow/table.h"
 #include "port/port.h"
@@ -20,7 +21,11 @@
 #define TICK_MS 250
 #define QUEUE_HIGH (4u << 20)  /* bytes waiting for a client before its requests wait too */
 #define QUEUE_LOW (1u << 20)   /* beyond which parts of long replies wait */
+#define QUEUED_MAX (16u << 20) /* bytes of requests that wait for their tenant's turn */
 #define REQUESTS_PER_TURN 64
+#define LETTERS_PER_TURN 64
+#define TICK_US 100            /* of housekeeping, likewise */
+#define TURN_US 500            /* of tenants' work between two looks at what has come */
 
 struct outgoing {
     struct outgoing *next;
@@ -31,24 +36,15 @@ struct outgoing {
     uint8_t body[];
 };
 
-/* A reply that is being made, part by part. */
-struct job {
-    struct job *next;
-    struct dp_msg request;
-    bool (*step)(struct client *, const struct dp_msg *, void *);
-    void (*release)(void *);
-    void *context;
-};
-
 struct client {
     struct client *next;
-    struct job *jobs, **last_job;
     struct server *server;
     uint64_t id;
     int fd;
     uint32_t role;
     struct outgoing *first, **last;
     size_t waiting;
+    size_t queued;             /* bytes of requests in lanes */
     bool dead;
     uint16_t events[DP_MAX_BRIDGES];
 };
@@ -58,11 +54,28 @@ struct server {
     int listen_fd, epoll_fd, signal_fd, timer_fd;
     struct client *clients;
     struct client *control;
+    struct lanes *lanes;
+    struct letter *letters;    /* from workers, not yet carried out */
     uint64_t next_id;
     bool stop, orderly;
     char path[sizeof ((struct sockaddr_un *)0)->sun_path];
     uint8_t buffer[DP_MSG_MAX];
 };
+
+struct lanes *client_lanes(const struct client *c)
+{
+    return c->server->lanes;
+}
+
+bool client_reads(const struct client *c)
+{
+    return c->waiting < QUEUE_HIGH;
+}
+
+bool client_has_room(const struct client *c)
+{
+    return c->waiting < QUEUE_LOW;
+}
 
 struct datapath *client_datapath(struct client *c)
 {
@@ -104,9 +117,18 @@ void server_stop(struct client *c)
 
 static void watch(struct client *c)
 {
-    uint32_t events = (c->first ? EPOLLOUT : 0u) | (c->waiting < QUEUE_HIGH ? EPOLLIN : 0u);
+    bool reads = c->waiting < QUEUE_HIGH && c->queued < QUEUED_MAX;
+    uint32_t events = (c->first ? EPOLLOUT : 0u) | (reads ? EPOLLIN : 0u);
     struct epoll_event e = {.events = events, .data.ptr = c};
     epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
+}
+
+void client_queued(struct client *c, long bytes)
+{
+    bool full = c->queued >= QUEUED_MAX;
+    c->queued = (size_t)((long)c->queued + bytes);
+    if (full != (c->queued >= QUEUED_MAX))
+        watch(c);
 }
 
 static int transmit(struct client *c, struct dp_msg *msg, const void *body, int fd)
@@ -259,47 +281,6 @@ static void on_port_status(struct bridge *b, struct port *p, uint32_t reason)
     event(b->dp, DP_EV_PORT_STATUS, b->conf.id, &conf, sizeof conf, false);
 }
 
-/* ---- long replies ---- */
-
-int client_continue(struct client *c, const struct dp_msg *request,
-                    bool (*step)(struct client *, const struct dp_msg *, void *), void (*release)(void *), void *context,
-                    fault *f)
-{
-    struct job *j = malloc(sizeof *j);
-    if (!j) {
-        release(context);
-        return fault_set(f, ENOMEM, "", "out of memory");
-    }
-    *j = (struct job){.request = *request, .step = step, .release = release, .context = context};
-    *c->last_job = j;
-    c->last_job = &j->next;
-    return 0;
-}
-
-static void drop_job(struct client *c)
-{
-    struct job *j = c->jobs;
-    c->jobs = j->next;
-    if (!c->jobs)
-        c->last_job = &c->jobs;
-    j->release(j->context);
-    free(j);
-}
-
-/* One part of each client's first reply; whether some client's could go on at once. */
-static bool work_on_jobs(struct server *s)
-{
-    bool more = false;
-    for (struct client *c = s->clients; c; c = c->next) {
-        if (!c->jobs || c->dead || c->waiting >= QUEUE_LOW)
-            continue;
-        if (c->jobs->step(c, &c->jobs->request, c->jobs->context))
-            drop_job(c);
-        more |= c->jobs && c->waiting < QUEUE_LOW;
-    }
-    return more;
-}
-
 /* ---- receiving ---- */
 
 /* Requests after which only turns of the bridge's tenant may have in hand what was unlinked. */
@@ -322,7 +303,7 @@ static int carry_out(struct client *c, const struct dp_msg *m, const uint8_t *bo
     return e;
 }
 
-static void handle(struct client *c, const struct dp_msg *m, const uint8_t *body)
+int server_carry_out(struct client *c, const struct dp_msg *m, const uint8_t *body)
 {
     fault f = {.error = EINVAL, .of_type = 0xffff, .of_code = 0xffff};
     int e;
@@ -332,14 +313,15 @@ static void handle(struct client *c, const struct dp_msg *m, const uint8_t *body
         e = fault_set(&f, EINVAL, "len", "request %u has %u bytes, not %u", m->type, m->len, handlers[m->type].min_len);
     else
         e = carry_out(c, m, body, &f);
-    if (e)
+    if (e < 0)
         respond(c, m, DP_ERROR, DP_F_REPLY, &f, sizeof f, -1);
+    return e;
 }
 
 static void receive(struct client *c)
 {
     struct server *s = c->server;
-    for (int i = 0; i < REQUESTS_PER_TURN && !c->dead && c->waiting < QUEUE_HIGH; i++) {
+    for (int i = 0; i < REQUESTS_PER_TURN && !c->dead && c->waiting < QUEUE_HIGH && c->queued < QUEUED_MAX; i++) {
         ssize_t n = recv(c->fd, s->buffer, sizeof s->buffer, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
@@ -353,7 +335,8 @@ static void receive(struct client *c)
             c->dead = true;    /* the peer speaks another protocol */
             return;
         }
-        handle(c, &m, s->buffer + sizeof m);
+        if (!lanes_take(m.type) || !lanes_add(s->lanes, c, &m, s->buffer + sizeof m))
+            server_carry_out(c, &m, s->buffer + sizeof m);
     }
 }
 
@@ -372,7 +355,6 @@ static void accept_client(struct server *s)
     c->fd = fd;
     c->id = ++s->next_id;
     c->last = &c->first;
-    c->last_job = &c->jobs;
     c->next = s->clients;
     s->clients = c;
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
@@ -382,8 +364,7 @@ static void accept_client(struct server *s)
 static void free_client(struct client *c)
 {
     close(c->fd);
-    while (c->jobs)
-        drop_job(c);
+    lanes_forget(c->server->lanes, c);
     while (c->first) {
         struct outgoing *o = c->first;
         c->first = o->next;
@@ -456,6 +437,7 @@ struct server *server_new(struct datapath *dp, const char *path, int *error)
     }
     snprintf(s->path, sizeof s->path, "%s", path);
     s->dp = dp;
+    s->lanes = lanes_new(dp);
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     sigset_t signals;
     sigemptyset(&signals);
@@ -486,6 +468,7 @@ void server_free(struct server *s)
         next = c->next;
         free_client(c);
     }
+    lanes_free(s->lanes);
     s->dp->packet_in = NULL;
     s->dp->rule_removed = NULL;
     s->dp->rule_changed = NULL;
@@ -508,9 +491,9 @@ static void on_event(struct server *s, const struct epoll_event *e)
         s->stop = s->orderly = true;
     } else if (e->data.ptr == &s->timer_fd) {
         if (read(s->timer_fd, &count, sizeof count) > 0)
-            datapath_tick(s->dp);
+            datapath_begin_tick(s->dp);
     } else if (e->data.ptr == &s->dp->mail) {
-        mailbox_drain(&s->dp->mail, s->dp);
+        s->letters = s->letters ? s->letters : mailbox_take(&s->dp->mail);
     } else if (e->data.ptr == &s->dp->watch_fd) {
         watch_run(s->dp->watch_fd);
     } else {
@@ -524,6 +507,15 @@ static void on_event(struct server *s, const struct epoll_event *e)
     }
 }
 
+static void carry_out_letters(struct server *s)
+{
+    for (int i = 0; i < LETTERS_PER_TURN && s->letters; i++) {
+        struct letter *l = s->letters;
+        s->letters = l->next;
+        l->fn(l, s->dp);
+    }
+}
+
 bool server_run(struct server *s)
 {
     struct epoll_event events[64];
@@ -532,7 +524,10 @@ bool server_run(struct server *s)
         int n = epoll_wait(s->epoll_fd, events, 64, more ? 0 : -1);
         for (int i = 0; i < n && !s->stop; i++)
             on_event(s, &events[i]);
-        more = work_on_jobs(s);
+        carry_out_letters(s);
+        more = lanes_run(s->lanes, clock_from_us(TURN_US));
+        more |= s->letters != NULL;
+        more |= datapath_tick_some(s->dp, clock_from_us(TICK_US));
         bury_dead(s);
         if (defer_pending() > 1024)
             defer_run();

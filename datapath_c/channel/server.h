@@ -26,7 +26,7 @@ struct client *client_by_id(void *server, uint64_t id);
 uint64_t client_id(const struct client *c);
 void *client_server(struct client *c);
 
-/* Carries out a request: 0 (it has replied, or will), or a negative errno with a fault, which the server sends. */
+/* Carries out a request: 0 (it has replied, or will), REQUEST_AGAIN (channel/lanes.h), or a negative errno with a fault, which the server sends. */
 typedef int (*handler)(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f);
 
 struct handler_entry {
@@ -37,10 +37,13 @@ struct handler_entry {
 extern const struct handler_entry handlers[];
 extern const unsigned n_handlers;
 
-/* A reply in many parts: `step` is called until it says that it has sent the last, in turn with all that others want, and only
- * while the client reads what it gets. `release` frees the context, at the end or when the client goes. */
-int client_continue(struct client *c, const struct dp_msg *request,
-                    bool (*step)(struct client *, const struct dp_msg *, void *), void (*release)(void *), void *context,
-                    fault *f);
+/* For lanes.c. Carries out a request, answers errors; returns what the handler did. */
+int server_carry_out(struct client *c, const struct dp_msg *m, const uint8_t *body);
+struct lanes *client_lanes(const struct client *c);
+/* So many bytes more of the client's requests wait for their turn: beyond QUEUED_MAX no more are received. */
+void client_queued(struct client *c, long bytes);
+/* Whether so little waits for the client that it may be answered; that it may be sent parts of long replies. */
+bool client_reads(const struct client *c);
+bool client_has_room(const struct client *c);
 
 #endif

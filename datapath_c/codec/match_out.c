@@ -122,6 +122,8 @@ static void put_match10(struct codec_buf *b, const struct match *m)
         w &= ~8u, memcpy(o + 12, v->eth_dst, 6);
     if (k->vlan_vid & htobe16(0xfff))
         w &= ~2u, put16(o + 18, v->vlan_vid ? be16toh(v->vlan_vid) & 0xfff : 0xffff);
+    if (k->vlan_vid & htobe16(0xfff) && !v->vlan_vid)
+        w &= ~(1u << 20);      /* no tag, no priority: as exact matches come, and Open vSwitch tells them */
     if (k->vlan_pcp)
         w &= ~(1u << 20), o[20] = v->vlan_pcp;
     if (k->eth_type)

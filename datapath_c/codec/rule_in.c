@@ -9,6 +9,8 @@
 #define FAILED(code, field, ...) fault_openflow(f, OFPET_FLOW_MOD_FAILED, OFPFMFC_##code, field, __VA_ARGS__)
 #define BAD_LENGTH(what, len) fault_openflow(f, OFPET_BAD_REQUEST, OFPBRC_BAD_LEN, what, "%zu bytes", (size_t)(len))
 
+#define ALL_WILDCARDS ((1u << 22) - 1)      /* OFPFW_ALL of 1.0 */
+
 enum { MODIFY_OR_ADD = 5, MODIFY_STRICT_OR_ADD = 6 };
 
 static int add_command(uint16_t command)
@@ -84,8 +86,10 @@ static int put_flow_mod10(struct codec_buf *b, uint32_t form, const uint8_t *d, 
     }
     if (command > OFPFC_DELETE_STRICT)
         return FAILED(BAD_COMMAND, "command", "command %u", command);
+    if (flags & 4 && (get16(m + 2) || get16(m + 4)))
+        return FAILED(BAD_TIMEOUT, "flags", "an emergency flow entry has no timeouts");
     if (flags & 4)
-        return FAILED(BAD_FLAGS, "flags", "there are no emergency flow entries");
+        return FAILED(TABLE_FULL, "flags", "there is no room for emergency flow entries");
     if (flags & ~3)
         return FAILED(BAD_FLAGS, "flags", "unknown bits in 0x%x", flags);
     size_t start = b->len;
@@ -96,6 +100,8 @@ static int put_flow_mod10(struct codec_buf *b, uint32_t form, const uint8_t *d, 
     o[16] = command == OFPFC_ADD && table == OFPTT_ALL ? 0 : table;
     o[17] = (uint8_t)add_command(command);
     memcpy(o + 18, m + 2, 6);  /* idle, hard, priority */
+    if (!nicira && !(get32(d) & ALL_WILDCARDS))
+        put16(o + 22, 0xffff); /* an exact match goes before all others (1.0, 3.4) */
     memcpy(o + 24, m + 8, 4);  /* buffer */
     put32(o + 28, deletes && get16(m + 12) != 0xffff ? codec_port16(get16(m + 12)) : OFPP_ANY);
     put32(o + 32, OFPG_ANY);

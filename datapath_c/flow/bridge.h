@@ -54,6 +54,7 @@ struct bridge {
     struct port_map *_Atomic ports;
     struct mac_table macs;
     struct rule *timed;        /* rules with timeouts */
+    struct rule *expiring;     /* among them: the next that a look through them, which stopped on the way, goes on with */
     uint32_t n_rules;
     _Atomic uint32_t version;  /* which of the rules packets see; moves on when a bundle is committed */
     struct bundle *bundle;     /* being put together, or NULL */

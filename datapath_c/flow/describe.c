@@ -1,4 +1,5 @@
 #include "flow/describe.h"
+#include "flow/openflow.h"
 #include "flow/group.h"
 #include "flow/match.h"
 #include "flow/meter.h"
@@ -18,7 +19,7 @@ static void describe_op(FILE *out, const struct op *op)
         fprintf(out, "NORMAL: learn the source, send to where the destination was learned");
         break;
     case OP_FLOOD:
-        fprintf(out, "flood");
+        fprintf(out, op->arg & OFPPC_NO_FLOOD ? "flood" : "output to all ports");
         break;
     case OP_CONTROLLER:
         fprintf(out, "packet-in to the controller, at most %u bytes", op->arg);

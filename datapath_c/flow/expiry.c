@@ -15,14 +15,18 @@ void rule_shorten(struct rule *r, uint16_t idle, uint16_t hard)
     rule_list_timed(r);
 }
 
-void bridge_expire(struct bridge *b, uint64_t now)
+bool bridge_expire(struct bridge *b, uint64_t now, uint64_t until)
 {
     bool any = false;
+    unsigned seen = 0;
     if (b->bundle)
-        return;
-    for (struct rule *r = b->timed, *next; r; r = next) {
+        return true;
+    struct rule *r = b->expiring ? b->expiring : b->timed;
+    for (; r; r = b->expiring) {
         struct rule_totals t;
-        next = r->timed_next;
+        if (++seen % 16 == 0 && clock_now() >= until)
+            break;
+        b->expiring = r->timed_next;   /* which moves on if that rule goes, too */
         if (!cls_visible(&r->cls, bridge_pending_version(b)))
             continue;
         rule_totals(r, b->dp->n_workers, &t);
@@ -33,7 +37,9 @@ void bridge_expire(struct bridge *b, uint64_t now)
             any = true;
         }
     }
+    b->expiring = r;
     bridge_forget(b);
     if (any)
         tenant_changed(b->tenant);
+    return !r;
 }

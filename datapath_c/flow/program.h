@@ -14,7 +14,7 @@ enum op_code {
     OP_OUTPUT,                 /* port; not to where it came from */
     OP_OUTPUT_IN_PORT,
     OP_NORMAL,
-    OP_FLOOD,                  /* and OFPP_ALL */
+    OP_FLOOD,                  /* arg: OFPPC_* bits of ports that are left out (OFPP_ALL asks nothing of OFPPC_NO_FLOOD) */
     OP_CONTROLLER,             /* arg: max_len, arg2: controller id; reason, table; cookie, user's data */
     OP_SET_FIELD,              /* field, value */
     OP_PUSH_VLAN,              /* arg: ethertype, here and below */

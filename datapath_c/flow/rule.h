@@ -13,6 +13,7 @@ struct instructions {
 struct rule_stats {            /* one worker's */
     uint64_t packets, bytes;
     uint64_t used;             /* clock of the last packet, 0 = none */
+    uint64_t cycles;           /* spent on its packets, an estimate from samples */
 };
 
 struct table;

@@ -52,6 +52,8 @@ void rule_list_timed(struct rule *r)
 
 void rule_unlist_timed(struct rule *r)
 {
+    if (r->table->bridge->expiring == r)
+        r->table->bridge->expiring = r->timed_next;
     if (!r->timed_prev)
         return;
     *r->timed_prev = r->timed_next;

@@ -58,8 +58,9 @@ void table_check_vacancy(struct table *t);
 void table_clear(struct table *t);
 void table_free(struct table *t);
 
-/* Removes rules whose time has come. `now` in cycles. Returns when the next might be due, 0 = no timed rule. */
-void bridge_expire(struct bridge *b, uint64_t now);
+/* Removes rules whose time has come. `now` and `until` in cycles: it stops then, and goes on there the next time. Whether it has
+ * come to the end. */
+bool bridge_expire(struct bridge *b, uint64_t now, uint64_t until);
 
 /* A dump of the rules that an ofp_flow_stats_request body selects, as ofp_flow_stats (OpenFlow 1.3.5, 7.3.5.2) with 1.4's
  * importance, in as many steps as its reader likes. A rule that is there all the while is told of once; one that comes or

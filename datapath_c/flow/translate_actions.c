@@ -164,14 +164,14 @@ static bool has_egress(const struct translation *x)
 }
 
 /* Each port has an egress walk of its own, because rules match on the port. */
-static void flood_egress(struct translation *x)
+static void flood_egress(struct translation *x, uint32_t without)
 {
     struct port_map *m = atomic_load_explicit(&x->bridge->ports, memory_order_acquire);
     LOOK_AT(x, in_port);
     uint32_t in_port = be32toh(x->key.key.in_port);
     for (uint32_t i = 0; m && i < m->n; i++) {
         uint32_t config = atomic_load_explicit(&m->at[i]->config, memory_order_relaxed);
-        if (m->at[i]->port_no != in_port && !(config & (OFPPC_PORT_DOWN | OFPPC_NO_FWD)))
+        if (m->at[i]->port_no != in_port && !(config & without))
             walk_egress(x, m->at[i]->port_no);
     }
 }
@@ -187,7 +187,7 @@ static void normal_egress(struct translation *x)
     struct normal n = normal_decide(x->worker, x->tenant, x->bridge, x->packet->rx_port, k->eth_dst, k->eth_src,
                                     be16toh(k->vlan_vid) & 0xfff);
     if (n.flood)
-        flood_egress(x);
+        flood_egress(x, FLOOD_WITHOUT);
     else if (n.out)
         walk_egress(x, n.out->port_no);
 }
@@ -238,9 +238,9 @@ void output(struct translation *x, uint32_t port_no, uint16_t max_len)
     case OFPP_FLOOD:
     case OFPP_ALL:
         if (has_egress(x))
-            flood_egress(x);
+            flood_egress(x, port_no == OFPP_ALL ? ALL_WITHOUT : FLOOD_WITHOUT);
         else
-            emit(x, OP_FLOOD);
+            emit(x, OP_FLOOD)->arg = port_no == OFPP_ALL ? ALL_WITHOUT : FLOOD_WITHOUT;
         break;
     case OFPP_CONTROLLER:
         controller(x, max_len, 0, x->in_miss ? OFPR_NO_MATCH : OFPR_ACTION, NULL);

@@ -21,7 +21,8 @@ int shm_create(struct datapath *dp)
     h.workers_off = 4096;
     h.accounts_off = align_up(h.workers_off + dp->n_workers * sizeof(struct dp_shm_worker));
     h.ports_off = align_up(h.accounts_off + (uint64_t)dp->n_workers * DP_MAX_TENANTS * sizeof(struct dp_shm_account));
-    dp->shm_size = align_up(h.ports_off + (uint64_t)dp->n_workers * DP_MAX_PORTS * sizeof(struct dp_shm_port));
+    h.control_off = align_up(h.ports_off + (uint64_t)dp->n_workers * DP_MAX_PORTS * sizeof(struct dp_shm_port));
+    dp->shm_size = align_up(h.control_off + DP_MAX_TENANTS * sizeof(struct dp_shm_control));
     dp->shm_fd = memfd_create("vswitch-counters", MFD_CLOEXEC);
     if (dp->shm_fd < 0)
         return -errno;
@@ -61,4 +62,10 @@ struct dp_shm_port *shm_port(const struct datapath *dp, unsigned worker, uint32_
 {
     const struct dp_shm_header *h = dp->shm;
     return (struct dp_shm_port *)at(dp, h->ports_off) + (size_t)worker * h->max_ports + slot;
+}
+
+struct dp_shm_control *shm_control(const struct datapath *dp, uint32_t tenant)
+{
+    const struct dp_shm_header *h = dp->shm;
+    return (struct dp_shm_control *)at(dp, h->control_off) + tenant;
 }

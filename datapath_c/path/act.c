@@ -117,7 +117,7 @@ struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, st
             output_normal(w, t, b, p);
             break;
         case OP_FLOOD:
-            output_flood(w, t, b, p);
+            output_flood(w, t, b, p, op->arg);
             break;
         case OP_CONTROLLER:
             packet_whole(p);

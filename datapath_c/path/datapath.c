@@ -16,6 +16,7 @@
 #include "path/workers_run.h"
 #include "tunnel/vtep.h"
 
+#define TICK_PORTS 64          /* looked at between two looks at the clock; divides DP_MAX_PORTS */
 #define AGEING_SECONDS 5       /* lookups ignore what has aged; this only makes room */
 #define DEFAULT_AGEING 300
 #define DEFAULT_MACS 8192
@@ -409,7 +410,7 @@ int datapath_modify_port(struct datapath *dp, uint32_t bridge, const struct dp_p
     }
     if (memcmp(m->mac, none, 6) && memcmp(m->mac, p->conf.mac, 6))
         return fault_openflow(f, OFPET_PORT_MOD_FAILED, OFPPMFC_BAD_HW_ADDR, "hw_addr", "not the port's");
-    uint32_t all = OFPPC_PORT_DOWN | OFPPC_NO_RECV | OFPPC_NO_FWD | OFPPC_NO_PACKET_IN;
+    uint32_t all = OFPPC_PORT_DOWN | OFPPC_NO_RECV | OFPPC_NO_FLOOD | OFPPC_NO_FWD | OFPPC_NO_PACKET_IN;
     if (m->mask & ~all || m->config & ~all)
         return fault_openflow(f, OFPET_PORT_MOD_FAILED, OFPPMFC_BAD_CONFIG, "config", "unknown bits");
     p->conf.config = (p->conf.config & ~m->mask) | (m->config & m->mask);
@@ -429,23 +430,10 @@ void datapath_port_conf(struct port *p, struct dp_port *conf)
     conf->slot = p->slot;
 }
 
-void datapath_tick(struct datapath *dp)
+/* Port states: a few system calls each. */
+static void look_at_ports(struct datapath *dp, uint32_t from, uint32_t to)
 {
-    uint64_t now = clock_now();
-    bool age = now >= dp->next_ageing;
-    if (age)
-        dp->next_ageing = now + AGEING_SECONDS * clock_hz;
-    for (uint32_t i = 0; i < DP_MAX_BRIDGES; i++) {
-        struct bridge *b = dp->bridges[i];
-        if (!b)
-            continue;
-        defer_owner(b->tenant->conf.id);
-        bridge_expire(b, now);
-        defer_owner(0);
-        if (age)
-            mac_sweep(&b->macs, (uint32_t)(now / clock_hz), b->conf.mac_ageing, 0);
-    }
-    for (uint32_t i = 0; i < DP_MAX_PORTS; i++) {
+    for (uint32_t i = from; i < to; i++) {
         struct port *p = dp->ports[i];
         if (!p || !p->ops->state)
             continue;
@@ -456,5 +444,68 @@ void datapath_tick(struct datapath *dp)
         if (dp->port_status)
             dp->port_status(p->bridge, p, DP_PORT_MODIFIED);
     }
+}
+
+/* A bridge's timeouts; whether it is through with them. */
+static bool tick_bridge(struct datapath *dp, struct bridge *b, uint64_t now, uint64_t until)
+{
+    uint64_t start = clock_now();
+    defer_owner(b->tenant->conf.id);
+    bool done = bridge_expire(b, now, until);
+    defer_owner(0);
+    if (done && dp->ageing)
+        mac_sweep(&b->macs, (uint32_t)(now / clock_hz), b->conf.mac_ageing, 0);
+    shm_control(dp, b->tenant->conf.id)->cycles += clock_now() - start;
+    return done;
+}
+
+bool datapath_tick_some(struct datapath *dp, uint64_t cycles)
+{
+    uint64_t now = clock_now(), until = now + cycles;
+    if (!dp->ticking)
+        return false;
+    while (dp->tick_bridge < DP_MAX_BRIDGES) {
+        struct bridge *b = dp->bridges[dp->tick_bridge];
+        if (b && !tick_bridge(dp, b, now, until)) {
+            /* The others get their turn before it goes on. */
+            dp->tick_bridge++;
+            dp->tick_again = true;
+        } else {
+            dp->tick_bridge++;
+        }
+        if (b && clock_now() >= until)
+            return true;
+    }
+    for (; dp->tick_port < DP_MAX_PORTS; dp->tick_port += TICK_PORTS) {
+        if (clock_now() >= until)
+            return true;
+        look_at_ports(dp, dp->tick_port, dp->tick_port + TICK_PORTS);
+    }
+    if (dp->tick_again) {
+        dp->tick_again = false;
+        dp->tick_bridge = 0;
+        return true;
+    }
+    dp->ticking = false;
     defer_run();
+    return false;
+}
+
+bool datapath_begin_tick(struct datapath *dp)
+{
+    if (dp->ticking)
+        return false;
+    uint64_t now = clock_now();
+    dp->ticking = true;
+    dp->tick_bridge = dp->tick_port = 0;
+    if ((dp->ageing = now >= dp->next_ageing))
+        dp->next_ageing = now + AGEING_SECONDS * clock_hz;
+    return true;
+}
+
+void datapath_tick(struct datapath *dp)
+{
+    datapath_begin_tick(dp);
+    while (datapath_tick_some(dp, clock_from_ms(1000)))
+        ;
 }

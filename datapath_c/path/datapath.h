@@ -29,6 +29,10 @@ struct datapath {
     uint32_t slice_ns;
     uint64_t promised;         /* all tenants' cpu.min together */
     uint64_t next_ageing;      /* when learned addresses are looked through again */
+    uint32_t tick_bridge, tick_port;   /* how far this tick's housekeeping has come */
+    bool ticking;
+    bool tick_again;           /* some bridge isn't through with its timeouts */
+    bool ageing;               /* in this tick, learned addresses are looked through */
 
     int shm_fd;
     void *shm;
@@ -67,6 +71,9 @@ void datapath_port_conf(struct port *p, struct dp_port *conf);
 
 /* Housekeeping, a few times a second: timeouts, ageing, link states, freeing. */
 void datapath_tick(struct datapath *dp);
+/* The same in pieces: begins where the last one has ended; goes on for about `cycles` and returns whether there is more. */
+bool datapath_begin_tick(struct datapath *dp);
+bool datapath_tick_some(struct datapath *dp, uint64_t cycles);
 
 /* Sends an OFPT_PACKET_OUT body on its way. It is carried out by a worker, charged to the bridge's tenant. */
 int datapath_packet_out(struct bridge *b, const uint8_t *body, size_t len, fault *f);
@@ -81,6 +88,7 @@ void datapath_barrier(struct datapath *dp, uint32_t tenant, void (*done)(void *)
 struct dp_shm_worker *shm_worker(const struct datapath *dp, unsigned worker);
 struct dp_shm_account *shm_account(const struct datapath *dp, unsigned worker, uint32_t tenant);
 struct dp_shm_port *shm_port(const struct datapath *dp, unsigned worker, uint32_t slot);
+struct dp_shm_control *shm_control(const struct datapath *dp, uint32_t tenant);
 int shm_create(struct datapath *dp);
 void shm_destroy(struct datapath *dp);
 

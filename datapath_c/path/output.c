@@ -53,14 +53,14 @@ void output_port(struct worker *w, struct wtenant *t, struct port *out, struct p
         tx_stage(w, t, out, p);
 }
 
-void output_flood(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p)
+void output_flood(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, uint32_t without)
 {
     struct port_map *m = atomic_load_explicit(&b->ports, memory_order_acquire);
     for (uint32_t i = 0; m && i < m->n && !step_ending(); i++) {
         step(FLOOD_UNITS);
         struct port *out = m->at[i];
         uint32_t config = atomic_load_explicit(&out->config, memory_order_relaxed);
-        if (out != p->rx_port && !(config & (OFPPC_PORT_DOWN | OFPPC_NO_FWD)))
+        if (out != p->rx_port && !(config & without))
             output_port(w, t, out, p);
     }
 }
@@ -94,7 +94,7 @@ void output_normal(struct worker *w, struct wtenant *t, struct bridge *b, struct
 {
     struct normal n = normal_decide(w, t, b, p->rx_port, p->data, p->data + 6, vlan_of(p));
     if (n.flood)
-        output_flood(w, t, b, p);
+        output_flood(w, t, b, p, FLOOD_WITHOUT);
     else if (n.out)
         output_port(w, t, n.out, p);
 }

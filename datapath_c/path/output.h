@@ -6,9 +6,10 @@
 
 /* To one port, whatever it is; stages it, or sends it through the patch. */
 void output_port(struct worker *w, struct wtenant *t, struct port *out, struct packet *p);
-/* To every port but the one it came from and those with OFPPC_NO_FWD: OFPP_FLOOD and OFPP_ALL, which differ only where
- * spanning tree blocks ports. */
-void output_flood(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p);
+/* To every port but the one it came from and those whose config has one of the bits `without`. */
+#define ALL_WITHOUT (OFPPC_PORT_DOWN | OFPPC_NO_FWD)               /* OFPP_ALL */
+#define FLOOD_WITHOUT (ALL_WITHOUT | OFPPC_NO_FLOOD)               /* OFPP_FLOOD, and what NORMAL floods */
+void output_flood(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, uint32_t without);
 /* What OFPP_NORMAL comes to: one port, or a flood, or neither (counted why). */
 struct normal {
     struct port *out;

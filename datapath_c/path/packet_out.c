@@ -118,7 +118,9 @@ int datapath_packet_out(struct bridge *b, const uint8_t *d, size_t len, fault *f
     uint32_t buffer = get32(d), in_port = get32(d + 4), actions_len = get16(d + 8), frame_len;
     if (16 + actions_len > len)
         return fault_openflow(f, OFPET_BAD_REQUEST, OFPBRC_BAD_LEN, "actions_len", "%u of %zu bytes", actions_len, len - 16);
-    if ((in_port > OFPP_MAX && in_port < OFPP_CONTROLLER) || in_port == 0 || in_port == OFPP_ANY)
+    if (in_port == 0)
+        in_port = OFPP_CONTROLLER;     /* controllers that have no port in mind leave it 0; Open vSwitch takes it, too */
+    if ((in_port > OFPP_MAX && in_port < OFPP_CONTROLLER) || in_port == OFPP_ANY)
         return fault_openflow(f, OFPET_BAD_REQUEST, OFPBRC_BAD_PORT, "in_port", "0x%x", in_port);
     const uint8_t *frame = d + 16 + actions_len;
     uint8_t *stored = NULL;

@@ -12,6 +12,9 @@
 #define PARSE_UNITS 1
 #define ACT_UNITS 2
 
+#define SAMPLE_BATCHES 16
+#define SAMPLE_RULES 8
+
 unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct port_io *io, struct packet **batch,
                  unsigned n)
 {
@@ -64,6 +67,20 @@ static void give_up(struct wtenant *t, struct packet **packets, unsigned n)
         packet_unref(packets[i]);
 }
 
+/* One packet of every SAMPLE_BATCHES batches tells what its rules cost: so many times what it took. */
+static void act_measured(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct program *program,
+                         unsigned n)
+{
+    struct rule *rules[SAMPLE_RULES];
+    unsigned n_rules = program->n_rules < SAMPLE_RULES ? program->n_rules : SAMPLE_RULES;
+    memcpy(rules, program->rules, n_rules * sizeof rules[0]);
+    worker_account(w, w->clerk.bucket);
+    uint64_t before = turn_spent(w, t);
+    act(w, t, b, p, program);
+    worker_account(w, w->clerk.bucket);
+    charge_rules(w, rules, n_rules, (turn_spent(w, t) - before + t->cost / 2) * n * SAMPLE_BATCHES);
+}
+
 /* parse -> lookup -> slow path and actions, in the order of arrival. Each stage's time is charged as a whole. */
 static void stages(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
 {
@@ -90,6 +107,7 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
     worker_account(w, &cycles[DP_STAGE_ACT]);
     turn_check(w);
     step_spend(kept * ACT_UNITS);
+    unsigned sample = ++t->batches % SAMPLE_BATCHES ? BATCH : t->batches / SAMPLE_BATCHES % (kept + 1);
     for (unsigned i = 0; i < kept; i++) {
         if (step_ending()) {
             give_up(t, packets + i, kept - i);
@@ -97,8 +115,13 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
         }
         struct bridge *b = packets[i]->rx_port->bridge;
         if (hits[i] && !slow) {
+            if (__builtin_expect(i == sample, 0)) {
+                act_measured(w, t, b, packets[i], hits[i]->program, kept);
+                continue;
+            }
             unsigned same = 1;
-            while (i + same < kept && hits[i + same] == hits[i] && packets[i + same]->rx_port == packets[i]->rx_port)
+            while (i + same < kept && i + same != sample && hits[i + same] == hits[i] &&
+                   packets[i + same]->rx_port == packets[i]->rx_port)
                 same++;
             if (hits[i]->program->raw) {
                 act_raw(w, t, packets[i]->rx_port, packets + i, same, hits[i]->program);

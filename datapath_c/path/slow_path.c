@@ -5,6 +5,7 @@
 #include "flow/translate.h"
 #include "path/act.h"
 #include "path/lookup.h"
+#include "path/turn.h"
 
 /* A walk during which the tables changed is walked again, so that a packet never sees half of a change; after so many times
  * the tenant's controller is changing them faster than we look, and the last walk has to do. */
@@ -38,6 +39,14 @@ void count_rules(struct worker *w, struct rule *const *rules, unsigned n, struct
         miss->stats[w->id].misses += packets;
 }
 
+void charge_rules(struct worker *w, struct rule *const *rules, unsigned n, uint64_t cycles)
+{
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t *c = &rules[i]->stats[w->id].cycles;
+        __atomic_store_n(c, *c + cycles / n, __ATOMIC_RELAXED);
+    }
+}
+
 void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
 {
     struct translation x;
@@ -54,6 +63,7 @@ void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
         return;
     }
     t->account->slow++;
+    uint64_t before = turn_spent(w, t);
     if (c) {
         c->misses++;
         c->stale += m != NULL;
@@ -67,6 +77,8 @@ void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
             break;
     }
     count_rules(w, x.rules, x.n_rules, x.miss, 1, len);
+    worker_account(w, w->clerk.bucket);
+    charge_rules(w, x.rules, x.n_rules, turn_spent(w, t) - before);
     if (x.overflow || step_ending()) {
         /* What was decided is not whole: none of it is carried out. */
         t->account->drops[step_ending() ? DROP_INTERRUPTED : DROP_LOOP]++;

@@ -8,12 +8,6 @@
 #define COST_LEAP 4            /* the most that packets become dearer from one batch to the next */
 #define FIRST_COST_NS 250      /* of a packet, before any was measured */
 
-/* Cycles that the turns of `t` have taken so far, this one included. */
-static uint64_t spent(const struct worker *w, const struct wtenant *t)
-{
-    return t->spent + (w->now - w->turn_start);
-}
-
 /* A policy without protection has no end of a slice. */
 static void begin_slice(struct worker *w)
 {
@@ -131,7 +125,7 @@ static void run_batch(struct worker *w, struct wtenant *t)
     struct packet *batch[BATCH];
     struct port_io io = worker_io(w, q->port);
     unsigned max = batch_size(w, t);
-    uint64_t before = spent(w, t);
+    uint64_t before = turn_spent(w, t);
     t->at = q->port;
     unsigned n = q->port->ops->rx(q, &io, batch, max);
     if (n < max)
@@ -143,8 +137,10 @@ static void run_batch(struct worker *w, struct wtenant *t)
         worker_process(w, t, batch, kept);
     }
     worker_account(w, &t->account->cycles[DP_STAGE_RX]);
+    uint64_t cycles = turn_spent(w, t) - before;
+    io.counters->cycles += cycles;
     if (n)
-        note_cost(t, spent(w, t) - before, n);
+        note_cost(t, cycles, n);
 }
 
 static unsigned count_queues(const struct wtenant *t)

@@ -19,6 +19,11 @@
 /* Picks up, or begins, the turn of `t`, and returns when its slice is over or it has nothing left. Returns the cycles to
  * charge. The worker's loop calls it. */
 uint64_t turn_run(struct worker *w, struct wtenant *t);
+/* Cycles that the turns of `t` have taken until w->now, this one included. */
+static inline uint64_t turn_spent(const struct worker *w, const struct wtenant *t)
+{
+    return t->spent + (w->now - w->turn_start);
+}
 /* Whether the tenant has something to do. */
 static inline bool turn_due(const struct wtenant *t)
 {

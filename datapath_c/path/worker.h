@@ -29,6 +29,7 @@ struct wtenant {
     struct port *pending;      /* ports with staged packets */
     struct letter *jobs, *last_job;    /* what else is to be done within its turns, in order */
     uint32_t n_jobs;
+    uint32_t batches;
     uint32_t cost;             /* cycles of a packet, moving average; 0 = none measured yet */
     uint64_t spent;            /* cycles of its turns */
     struct fiber *fiber;       /* the stack of the turn that has begun */

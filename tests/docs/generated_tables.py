@@ -102,7 +102,7 @@ def metrics() -> str:
     from vswitch.metrics.snapshot import Snapshot
     from vswitch.model.objects import AccountUsage, ControllerStatus, Port, PortStatus, Usage, WorkerUsage
 
-    account = AccountUsage(0, "t", {"rx": 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, {"no_rule": 0})
+    account = AccountUsage(0, "t", {"rx": 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, {"no_rule": 0}, waited_for={"u": 0})
     worker = WorkerUsage(0, 0, 0, {"idle": 0}, 0, 0, 0, 0, 0, [0], [account])
     port = PortStatus(Port("p", "b", "dummy"), 0, 0, 0, {f"{way}_{what}": 0 for way in ("rx", "tx") for what in
                                                           ("packets", "bytes", "drops", "errors")})

@@ -8,7 +8,7 @@ from vswitch.openflow import actions as of
 from vswitch.openflow.oxm import encode_match
 
 A, B = 0x020000000001, 0x020000000002
-PORT_DOWN, NO_RECV, NO_FWD, NO_PACKET_IN = 1, 4, 32, 64
+PORT_DOWN, NO_RECV, NO_FLOOD, NO_FWD, NO_PACKET_IN = 1, 4, 16, 32, 64
 STANDALONE = {"miss": lib.DP_MISS_NORMAL}
 
 
@@ -57,13 +57,24 @@ def test_a_removed_port_is_forgotten(sim):
 
 
 @pytest.mark.parametrize("port, config, expected", [(2, PORT_DOWN, [3]), (2, NO_FWD, [3]), (1, PORT_DOWN, []), (1, NO_RECV, []),
-                                                    (2, NO_RECV, [2, 3])])
+                                                    (2, NO_RECV, [2, 3]), (2, NO_FLOOD, [3]), (1, NO_FLOOD, [2, 3])])
 def test_port_configuration(sim, port, config, expected):
     assert sent(sim, 1, frame(B, A)) == [2, 3]
     sim.modify_port(1, port, config, config)
     assert sent(sim, 1, frame(B, A)) == expected
     sim.modify_port(1, port, 0, config)
     assert sent(sim, 1, frame(B, A)) == [2, 3]
+
+
+def test_flood_heeds_what_all_does_not(sim):
+    """OpenFlow 1.0, 5.2.1: OFPPC_NO_FLOOD."""
+    sim.modify_port(1, 3, NO_FLOOD, NO_FLOOD)
+    for port, expected in ((0xfffffffb, [2]), (0xfffffffc, [2, 3]), (3, [3])):
+        sim.flow_mod(flow_mod(encode_match(()), of.encode_instructions([of.ApplyActions((of.Output(port),))])))
+        for _ in range(2):
+            assert sent(sim, 1, frame(B, A)) == expected
+    sim.flow_mod(flow_mod(encode_match(()), of.encode_instructions([of.ApplyActions((of.Output(0xfffffffa),))])))
+    assert sent(sim, 1, frame(B, A)) == [2]
 
 
 def test_no_packet_in(sim):

@@ -233,7 +233,7 @@ class SwitchDouble(Switch):
         now = self.ticks * hz
         account = AccountUsage(0, "red", {"rx": now // 4, "tx": now // 4}, self.ticks, 1000 * self.ticks, 64000 * self.ticks,
                                900 * self.ticks, 57600 * self.ticks, 800, 100, 10 * self.ticks, 1,
-                               {"no_rule": 100 * self.ticks})
+                               {"no_rule": 100 * self.ticks}, waited=now // 20, waited_for={"blue": now // 20})
         return Usage(hz, [WorkerUsage(0, 0, now, {"idle": now // 2, "poll": 0}, 10, 1, 0, 0, 2000, [0] * 40, [account])])
 
     async def _watch(self, queue):

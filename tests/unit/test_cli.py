@@ -114,7 +114,8 @@ def test_looking(bridge):
 
 def test_top(vswitch):
     plain = vswitch("top", "--once", "--interval", "0.05")
-    assert plain.splitlines()[1].split() == ["red", "50", "500000", "1000", "64000", "10", "no_rule=100"]
+    assert plain.splitlines()[1].split() == ["red", "50", "500000", "1000", "64000", "10", "5", "0", "blue=5.0",
+                                              "rx=25.0", "tx=25.0", "no_rule=100"]
     assert plain.splitlines()[4].split()[:4] == ["0", "50", "50", "0"]
     sample = json.loads(vswitch("--json", "top", "--interval", "0.05"))
     assert sum(sample["workers"][0][part] for part in ("tenants_percent", "idle_percent", "system_percent")) == 100

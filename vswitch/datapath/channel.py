@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 HEADER_LEN = ffi.sizeof("struct dp_msg")
 BODY_MAX = lib.DP_MSG_MAX - HEADER_LEN
 _READS_PER_TURN = 64        # messages taken before other tasks of the loop get their turn
+_WINDOW = 8                 # requests about one bridge under way in the datapath
 _SOCKET_BUFFER = 4 << 20    # bytes asked for; the kernel grants what it allows
 
 
@@ -33,6 +34,7 @@ class _Pending:
     future: asyncio.Future
     on_part: Callable[[bytes], None] | None
     on_reply: Callable[[bytes], None] | None
+    object: int
     parts: list[bytes] = field(default_factory=list)
 
 
@@ -47,6 +49,8 @@ class Channel:
         self._on_lost = on_lost
         self._pending: dict[int, _Pending] = {}
         self._outbox: deque[bytes] = deque()
+        self._under_way: Counter[int] = Counter()           # requests that were sent and not answered, by object
+        self._waiting: dict[int, deque[bytes]] = {}         # those that wait for these
         self._xid = 0
         self._closed = ""
         self.received_fds: list[int] = []
@@ -93,10 +97,30 @@ class Channel:
             future.set_exception(InvalidError(f"{len(body)} bytes don't fit into one message"))
             return future
         self._xid = self._xid % 0xffffffff + 1
-        self._pending[self._xid] = _Pending(type_, future, on_part, on_reply)
+        self._pending[self._xid] = _Pending(type_, future, on_part, on_reply, object_)
         header = ffi.new("struct dp_msg *", {"type": type_, "xid": self._xid, "object": object_, "len": len(body)})
-        self._send(bytes(ffi.buffer(header)) + body)
+        self._send_in_turn(object_, bytes(ffi.buffer(header)) + body)
         return future
+
+    def _send_in_turn(self, object_: int, message: bytes) -> None:
+        """So few requests about one bridge are under way that another's never wait behind many of them in the socket. Those of
+        one bridge keep their order."""
+        waiting = self._waiting.get(object_)
+        if object_ and (waiting or self._under_way[object_] >= _WINDOW):
+            self._waiting.setdefault(object_, deque()).append(message)
+            return
+        self._under_way[object_] += 1
+        self._send(message)
+
+    def _answered(self, object_: int) -> None:
+        self._under_way[object_] -= 1
+        if waiting := self._waiting.get(object_):
+            self._under_way[object_] += 1
+            self._send(waiting.popleft())
+            if not waiting:
+                del self._waiting[object_]
+        elif not self._under_way[object_]:
+            del self._under_way[object_]
 
     def close(self, reason: str = "closed") -> None:
         """Ends the connection; requests under way fail with UnavailableError."""
@@ -111,6 +135,7 @@ class Channel:
         for fd in self.received_fds:
             os.close(fd)
         self.received_fds.clear()
+        self._waiting.clear()
         pending, self._pending = self._pending, {}
         for entry in pending.values():
             if not entry.future.done():
@@ -187,6 +212,7 @@ class Channel:
         if entry is None:
             log.warning("a reply came that nobody waits for", extra={"xid": xid})
             return
+        self._answered(entry.object)
         if type_ == lib.DP_ERROR:
             if not entry.future.done():
                 entry.future.set_exception(refusal(unpack(ErrorRecord, body)))

@@ -18,6 +18,7 @@ from vswitch.errors import BundleRefused, InvalidError, OpenFlowError, Unavailab
 
 _U32 = struct.Struct("=I")
 _REPLY = struct.Struct("=II")
+_COST = struct.Struct("=QQ")
 _BATCH_MAX = 256            # items a batch: the datapath names at most so many that it refused
 _BUFFER_ERRORS = {(1, 7), (1, 8)}   # OFPBRC_BUFFER_EMPTY, _UNKNOWN: the rule is in force, its packet was not to be had
 ALL_PORTS = 0xffffffff
@@ -379,6 +380,17 @@ class Client:
 
     async def cache_stats(self) -> list[CacheStats]:
         return await self._list(CacheStats, lib.DP_CACHE_STATS)
+
+    async def rule_costs(self, bridge: int, most: int) -> list[tuple[int, bytes]]:
+        """(cycles, ofp_flow_stats entry) of the rules that cost most time, dearest first."""
+        body = await self.channel.request(lib.DP_RULE_COSTS, bridge, _U32.pack(most))
+        found, at = [], 0
+        while at < len(body):
+            cycles, length = _COST.unpack_from(body, at)
+            at += _COST.size
+            found.append((cycles, body[at:at + length]))
+            at += length
+        return found
 
     async def scheduler(self) -> tuple[str, int]:
         record = unpack(SchedulerRecord, await self.channel.request(lib.DP_SCHEDULER_GET))

@@ -12,7 +12,8 @@ from vswitch.model.objects import Usage
 
 _LINK_DOWN = 1              # OFPPS_LINK_DOWN
 _OF_ACCOUNTS = {
-    "turns": ("turns", "Times the scheduler picked the tenant"),
+    "turns": ("turns", "Turns begun"),
+    "yields": ("suspended_turns", "Turns suspended in the middle of something, because the slice was over"),
     "rx_packets": ("receive_packets", "Packets that the tenant's ports received"),
     "rx_bytes": ("receive_bytes", "Bytes that the tenant's ports received"),
     "tx_packets": ("transmit_packets", "Packets that the tenant's ports sent"),
@@ -71,12 +72,25 @@ def _tenants(usage: Usage) -> Iterator[Metric]:
             answered.add_metric([*values, answer], getattr(account, name))
         for reason, packets in account.drops.items():
             dropped.add_metric([*values, reason], packets)
-    yield from (spent, answered, dropped)
+    yield from (spent, answered, dropped, *_waiting(accounts, labels, usage.tsc_hz))
     for attribute, (name, text) in _OF_ACCOUNTS.items():
         counter = CounterMetricFamily(f"vswitch_tenant_{name}", text, labels=labels)
         for account, values in accounts:
             counter.add_metric(values, getattr(account, attribute))
         yield counter
+
+
+def _waiting(accounts: list, labels: list[str], tsc_hz: int) -> Iterator[Metric]:
+    waited = CounterMetricFamily("vswitch_tenant_waited_seconds", "Time with work while others had the core", labels=labels)
+    throttled = CounterMetricFamily("vswitch_tenant_throttled_seconds", "Time with work that cpu_max held back", labels=labels)
+    blamed = CounterMetricFamily("vswitch_tenant_waited_for_seconds", "Time waited for the few tenants that mattered most, from "
+                                 "samples", labels=[*labels, "blocker"])
+    for account, values in accounts:
+        waited.add_metric(values, account.waited / tsc_hz)
+        throttled.add_metric(values, account.throttled / tsc_hz)
+        for blocker, cycles in account.waited_for.items():
+            blamed.add_metric([*values, blocker], cycles / tsc_hz)
+    yield from (waited, throttled, blamed)
 
 
 def _workers(usage: Usage) -> Iterator[Metric]:
@@ -85,7 +99,9 @@ def _workers(usage: Usage) -> Iterator[Metric]:
     stalled = CounterMetricFamily("vswitch_worker_stall_seconds", "Time for which the machine took the core away",
                                   labels=["worker"])
     longest = GaugeMetricFamily("vswitch_worker_longest_stretch_seconds",
-                                "Longest time between two scheduling decisions", labels=["worker"])
+                                "Longest time between two scheduling decisions, stalls left out", labels=["worker"])
+    longest_raw = GaugeMetricFamily("vswitch_worker_longest_stretch_with_stalls_seconds",
+                                    "Longest time between two scheduling decisions, stalls and all", labels=["worker"])
     stretch = HistogramMetricFamily("vswitch_worker_stretch_seconds", "Time between two scheduling decisions",
                                     labels=["worker"])
     for worker in usage.workers:
@@ -94,8 +110,9 @@ def _workers(usage: Usage) -> Iterator[Metric]:
             spent.add_metric([number, use], cycles / usage.tsc_hz)
         stalled.add_metric([number], worker.stall_cycles / usage.tsc_hz)
         longest.add_metric([number], worker.longest / usage.tsc_hz)
+        longest_raw.add_metric([number], worker.longest_raw / usage.tsc_hz)
         stretch.add_metric([number], _buckets(worker.stretch, usage.tsc_hz), None)
-    yield from (spent, stalled, longest, stretch)
+    yield from (spent, stalled, longest, longest_raw, stretch)
     for attribute, text in _OF_WORKERS.items():
         counter = CounterMetricFamily(f"vswitch_worker_{attribute}", text, labels=["worker"])
         for worker in usage.workers:
@@ -120,6 +137,10 @@ def _ports(snapshot: Snapshot) -> Iterator[Metric]:
     for status, values in ports:
         up.add_metric(values, not status.state & _LINK_DOWN)
     yield up
+    spent = CounterMetricFamily("vswitch_port_cpu_seconds", "Time spent on what the port received, all stages", labels=labels)
+    for status, values in ports:
+        spent.add_metric(values, status.counters.get("cycles", 0) / snapshot.usage.tsc_hz)
+    yield spent
     for attribute, (name, text) in _OF_PORTS.items():
         counter = CounterMetricFamily(f"vswitch_port_{name}", text, labels=labels)
         for status, values in ports:

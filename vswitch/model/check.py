@@ -15,7 +15,7 @@ from vswitch.model.store import State
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 OFPP_MAX, OFPP_LOCAL = 0xffffff00, 0xfffffffe
-PORT_CONFIG_BITS = 0x65     # OFPPC_PORT_DOWN, NO_RECV, NO_FWD, NO_PACKET_IN (OpenFlow 1.3.5, 7.2.1)
+PORT_CONFIG_BITS = 0x75     # OFPPC_PORT_DOWN, NO_RECV, NO_FWD, NO_PACKET_IN (OpenFlow 1.3.5, 7.2.1), NO_FLOOD (1.0, 5.2.1)
 KINDS = ("tap", "netdev", "vxlan", "patch", "dummy", "vhost-user")
 PROTOCOLS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5")
 MAX_AUXILIARY = 16          # connections to a controller besides the main one

@@ -434,6 +434,10 @@ class Switch(BridgeRules):
         """For the front doors that know of events themselves: controllers that come and go."""
         self._watchers.tell(event)
 
+    async def rule_costs(self, bridge: str, most: int) -> list[tuple[int, bytes]]:
+        """(cycles, ofp_flow_stats entry) of the bridge's rules that cost most time, dearest first."""
+        return await self._client().rule_costs(self.bridge(bridge).id, most)
+
     async def scheduler(self) -> tuple[str, int]:
         """The policy's name and the slice in nanoseconds."""
         return await self._client().scheduler()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vswitch.openflow import convert
 from vswitch.openflow.codec import message_frame
-from vswitch.openflow.constants import Type
+from vswitch.openflow.constants import PacketInReason, Type
 from vswitch.openflow.experimenter import experimenter_frame
 from vswitch.openflow.port_messages import encode_port_status, speakable
 from vswitch.openflow.versions import NICIRA, OF10, OF13, OF14
@@ -51,7 +51,11 @@ def packet_in(body: bytes, controller_id: int = 0, userdata: bytes = b"") -> Ann
         version, wanted = form
         if missed and version >= OF13:
             return None
-        said = convert.packet_in(version, wanted, body, userdata)
+        told = body
+        if version < OF13 and not missed and body[_PACKET_IN_REASON_AT] == PacketInReason.NO_MATCH:
+            # Before 1.3 there are no table-miss entries: a rule has sent it.
+            told = body[:_PACKET_IN_REASON_AT] + bytes((PacketInReason.ACTION,)) + body[_PACKET_IN_REASON_AT + 1:]
+        said = convert.packet_in(version, wanted, told, userdata)
         if wanted == convert.STANDARD:
             return message_frame(version, Type.PACKET_IN, 0, said)
         return experimenter_frame(version, NICIRA, NXT_PACKET_IN if wanted == convert.NICIRA else NXT_PACKET_IN2, 0, said)

@@ -81,7 +81,8 @@ def _features(version: int, speed_kbps: int) -> int:
 
 def port_desc(version: int, record: PortRecord) -> Any:
     """The version's ofp_port of a port as the datapath has it."""
-    common = {"hw_addr": record.mac, "name": record.name[:15], "config": record.config}
+    common = {"hw_addr": record.mac, "name": record.name[:15],
+              "config": record.config & (_CONFIG10 if version == OF10 else CONFIG)}
     curr, speed = _features(version, record.speed_kbps), record.speed_kbps
     if version == OF10:
         return PORT10(port_no=record.port_no & 0xffff, state=record.state & 1, curr=curr, **common)
@@ -119,7 +120,8 @@ def port_mod(version: int, body: bytes) -> PortMod:
         raise OpenFlowError(ErrorType.PORT_MOD_FAILED, PortModFailed.BAD_ADVERTISE, "ports have no rates to advertise")
     if version == OF10 and message.mask & message.config & (_CONFIG10 & ~CONFIG & ~_NO_FLOOD):
         raise OpenFlowError(ErrorType.PORT_MOD_FAILED, PortModFailed.BAD_CONFIG, "there is no spanning tree")
-    return PortMod(port_no, message.config & known, message.mask & known, message.hw_addr)
+    bits = CONFIG | _NO_FLOOD if version == OF10 else CONFIG
+    return PortMod(port_no, message.config & bits, message.mask & bits, message.hw_addr)
 
 
 def port_stats(version: int, entries: bytes) -> list[bytes]:

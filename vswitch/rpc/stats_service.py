@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from vswitch.model.switch import Switch
+from vswitch.rpc import rules
 from vswitch.rpc.lookup import find_bridge
 from vswitch.rpc.messages import usage_message
 from vswitch.rpc.v1 import stats_pb2, stats_pb2_grpc
@@ -29,6 +30,14 @@ class StatsService(stats_pb2_grpc.StatsServiceServicer):
         return stats_pb2.ListTableStatsResponse(tables=[
             stats_pb2.TableStats(table_id=table, active=active, lookups=lookups, matches=matches)
             for table, active, lookups, matches in sorted(tables)])
+
+    async def ListRuleCosts(self, request, context):
+        bridge = find_bridge(self.switch, request.bridge)
+        names = {port.port_no: port.name for port in self.switch.ports(bridge.name)}
+        costs = await self.switch.rule_costs(bridge.name, request.most or 10)
+        return stats_pb2.ListRuleCostsResponse(rules=[
+            stats_pb2.RuleCost(cycles=cycles, text=entry.text, packets=entry.packets)
+            for cycles, entry in ((cycles, rules.text_entry(entry, names)) for cycles, entry in costs)])
 
     async def ListMacs(self, request, context):
         find_bridge(self.switch, request.bridge)
