@@ -4,9 +4,8 @@
 
 #define SPARE_STACKS 64        /* kept for turns to come */
 #define SWEEP_SLOTS 4          /* of the cache, in each turn */
-#define FIXED_COST_NS 200      /* of a batch, besides its packets */
-#define COST_LEAP 4            /* the most that packets become dearer from one batch to the next */
-#define FIRST_COST_NS 250      /* of a packet, before any was measured */
+#define RING_BATCH 16          /* packets of the smallest batch from a ring */
+#define FIRST_BATCH 8          /* packets, before any batch was measured */
 
 /* A policy without protection has no end of a slice. */
 static void begin_slice(struct worker *w)
@@ -99,24 +98,18 @@ static void rotate(struct wtenant *t)
     t->last = q;
 }
 
-/* So many packets that the turn ends near the slice's end, by what this tenant's packets have cost. */
-static unsigned batch_size(const struct worker *w, const struct wtenant *t)
+/* Batches get as large as a slice allows, by how long they have taken rather than by what a packet has cost: a batch has costs of
+ * its own, most of all between the caches of two cores, which would make the packets of small batches look dear, and the next
+ * batches smaller still. */
+static void note_batch(const struct worker *w, struct wtenant *t, uint64_t cycles, unsigned n)
 {
-    uint64_t left = w->deadline > w->now ? w->deadline - w->now : 0;
-    uint64_t n = left / t->cost;
-    return n < 1 ? 1 : n > BATCH ? BATCH : (unsigned)n;
-}
-
-/* Quick to believe that packets have become dearer, slow to believe that they are cheap again. */
-static void note_cost(struct wtenant *t, uint64_t cycles, unsigned n)
-{
-    uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000, cost = t->cost;
-    /* What a batch costs whatever its size would make small batches look dear, and the next ones smaller still; and when the
-     * machine has taken the core away for once, packets have not become dear. */
-    uint64_t each = (cycles > fixed ? cycles - fixed : 0) / n + 1;
-    each = each < COST_LEAP * cost ? each : COST_LEAP * cost;
-    each = each < UINT32_MAX ? each : UINT32_MAX;
-    t->cost = (uint32_t)(each > cost ? (cost + each) / 2 : cost - (cost - each) / 8);
+    uint64_t each = cycles / n < UINT32_MAX ? cycles / n : UINT32_MAX;
+    t->cost = (uint32_t)(((uint64_t)t->cost * 7 + each) / 8);
+    t->batch_cycles = cycles;
+    if (cycles > w->slice)
+        t->batch = t->batch > 1 ? t->batch / 2 : 1;
+    else if (n >= t->batch && n < BATCH && cycles < w->slice / 2)
+        t->batch = t->batch * 2 < BATCH ? t->batch * 2 : BATCH;
 }
 
 static void run_batch(struct worker *w, struct wtenant *t)
@@ -124,7 +117,8 @@ static void run_batch(struct worker *w, struct wtenant *t)
     struct rxq *q = t->first;
     struct packet *batch[BATCH];
     struct port_io io = worker_io(w, q->port);
-    unsigned max = batch_size(w, t);
+    /* Of a ring in memory it is the first packet that is dear, if another core's caches have it: fewer would not be faster. */
+    unsigned max = q->port->ops->ready && t->batch < RING_BATCH ? RING_BATCH : t->batch;
     uint64_t before = turn_spent(w, t);
     t->at = q->port;
     unsigned n = q->port->ops->rx(q, &io, batch, max);
@@ -140,7 +134,7 @@ static void run_batch(struct worker *w, struct wtenant *t)
     uint64_t cycles = turn_spent(w, t) - before;
     io.counters->cycles += cycles;
     if (n)
-        note_cost(t, cycles, n);
+        note_batch(w, t, cycles, n);
 }
 
 static unsigned count_queues(const struct wtenant *t)
@@ -155,8 +149,8 @@ static void run(void *tenant)
 {
     struct wtenant *t = tenant;
     struct worker *w = t->worker;
-    if (!t->cost)
-        t->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
+    if (!t->batch)
+        t->batch = FIRST_BATCH;
     unsigned queues = w->sched.queue.ops->protects ? 0 : count_queues(t);
     while (t->jobs || t->first) {
         if (t->jobs)
@@ -168,7 +162,7 @@ static void run(void *tenant)
             return;
         if (t->jobs)
             worker_account(w, &t->account->cycles[DP_STAGE_RX]);
-        if (w->now + t->cost / 2 >= w->deadline || queues == 1)
+        if (w->now + t->batch_cycles / 2 >= w->deadline || queues == 1)
             break;
         queues -= queues > 0;
     }

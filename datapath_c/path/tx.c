@@ -1,27 +1,28 @@
 #include "path/tx.h"
 #include "port/qos.h"
 
-#define FIXED_COST_NS 100      /* of a call of the driver, besides its packets */
-#define COST_LEAP 4
-#define OVERRUN 4              /* this part of a slice a burst may take beyond the slice's end, rather than fall to pieces */
-#define FIRST_COST_NS 50       /* of a packet, before any was measured */
+#define RING_BURST 32          /* packets, of RING_BYTES bytes together, that a ring in memory gets at once */
+#define RING_BYTES 8192
+#define FIRST_BURST 8          /* packets, before any burst was measured */
 
-/* So many packets that the driver is back near the slice's end, by what this port's packets have cost. */
-static unsigned burst(const struct worker *w, const struct stage *s)
+/* As batches in path/turn.c: so many packets that the driver is back within a slice. */
+static void note_burst(const struct worker *w, struct stage *s, uint64_t cycles, unsigned n)
 {
-    uint64_t now = clock_now(), left = w->deadline > now ? w->deadline - now : 0;
-    if (left < w->slice / OVERRUN)
-        left = w->slice / OVERRUN;
-    uint64_t n = left / s->cost;
-    return n < 1 ? 1 : n < PORT_STAGE ? (unsigned)n : PORT_STAGE;
+    if (cycles > w->slice)
+        s->burst = s->burst > 1 ? s->burst / 2 : 1;
+    else if (n == s->burst && n < PORT_STAGE && cycles < w->slice / 2)
+        s->burst *= 2;
 }
 
-static void note_cost(struct stage *s, uint64_t cycles, unsigned n)
+/* Into a ring in memory a few more cost next to nothing, if they are short. */
+static unsigned at_once(const struct stage *s, unsigned from, unsigned n)
 {
-    uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000, each = (cycles > fixed ? cycles - fixed : 0) / n + 1;
-    each = each < COST_LEAP * (uint64_t)s->cost ? each : COST_LEAP * (uint64_t)s->cost;    /* as in path/turn.c */
-    each = each < UINT32_MAX ? each : UINT32_MAX;
-    s->cost = (uint32_t)(each > s->cost ? (s->cost + each) / 2 : s->cost - (s->cost - each) / 8);
+    uint32_t bytes = 0;
+    for (unsigned i = 0; i < n; i++)
+        bytes += s->at[from + i]->len;
+    while (n < RING_BURST && from + n < s->n && (bytes += s->at[from + n]->len) <= RING_BYTES)
+        n++;
+    return n;
 }
 
 static void give_up(struct wtenant *t, struct stage *s, unsigned from)
@@ -40,8 +41,8 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     for (unsigned i = 0; !out->ops->takes_loans && i < s->n; i++)
         packet_whole(s->at[i]);
     uint64_t packets = io.counters->tx_packets, bytes = io.counters->tx_bytes;
-    if (!s->cost)
-        s->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
+    if (!s->burst)
+        s->burst = FIRST_BURST;
     unsigned n;
     for (unsigned i = 0; i < s->n; i += n) {
         if (step_ending()) {
@@ -49,10 +50,11 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
             break;
         }
         uint64_t before = clock_now();
-        n = burst(w, s);
-        n = n < s->n - i ? n : s->n - i;
+        n = s->burst < s->n - i ? s->burst : s->n - i;
+        if (out->ops->takes_loans)
+            n = at_once(s, i, n);
         out->ops->tx(out, &io, s->at + i, n);
-        note_cost(s, clock_now() - before, n);
+        note_burst(w, s, clock_now() - before, n);
         step(STEP_CHECK);
     }
     s->n = 0;

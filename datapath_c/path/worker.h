@@ -30,7 +30,9 @@ struct wtenant {
     struct letter *jobs, *last_job;    /* what else is to be done within its turns, in order */
     uint32_t n_jobs;
     uint32_t batches;
-    uint32_t cost;             /* cycles of a packet, moving average; 0 = none measured yet */
+    uint32_t cost;             /* cycles of a packet, moving average */
+    uint32_t batch;            /* packets of the next batch; 0 = none measured yet */
+    uint64_t batch_cycles;     /* what the last one took */
     uint64_t spent;            /* cycles of its turns */
     struct fiber *fiber;       /* the stack of the turn that has begun */
     bool suspended;            /* in the middle of something */

@@ -70,7 +70,7 @@ extern const struct port_ops tap_ops, netdev_ops, vxlan_ops, patch_ops, dummy_op
 struct stage {                 /* packets of one worker on their way to the port */
     struct port *next;         /* in the tenant's list of ports to flush */
     unsigned n;
-    uint32_t cost;             /* cycles of a packet, moving average; 0 = none measured yet */
+    uint32_t burst;            /* packets that the driver gets at once; 0 = none measured yet */
     struct packet *at[PORT_STAGE];
     /* The megaflow of everything that this port receives, where the port alone decided; path/lookup.c's. */
     struct megaflow *direct;

@@ -27,6 +27,7 @@
 #define VHOST_MAX_SIZE 32768
 #define VHOST_MAX_CHAIN 256        /* descriptors of one buffer that are followed: 64 KiB by pages, and a lot to spare */
 #define VHOST_BURST 64
+#define VHOST_COPY_MAX 32768       /* bytes copied in one call, and what its last frame has beyond */
 #define VHOST_FAULT_MAX 96
 
 struct vhost;

@@ -177,6 +177,7 @@ unsigned packed_rx(struct vhost_ring *v, struct port_io *io, struct packet **out
     uint16_t ids[VHOST_BURST], at = v->avail;
     bool wrap = v->avail_wrap;
     unsigned n = 0, simple = 0, got = 0, room = packet_pool_room(io->pool);
+    uint32_t copied = 0;
     struct giving g = {0};
     max = max < VHOST_BURST ? max : VHOST_BURST;
     max = max < room ? max : room;
@@ -196,6 +197,10 @@ unsigned packed_rx(struct vhost_ring *v, struct port_io *io, struct packet **out
     packet_alloc_bare(io->pool, fresh, n);
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = fresh[i];
+        if (copied >= VHOST_COPY_MAX) {
+            packet_unref(p);
+            continue;
+        }
         bool good;
         uint16_t taken = 1, id = ids[i];
         if (i < simple) {
@@ -212,8 +217,10 @@ unsigned packed_rx(struct vhost_ring *v, struct port_io *io, struct packet **out
             taken = b.n;
         }
         advance(v, &v->avail, &v->avail_wrap, taken);
-        if (!p->lender)
+        if (!p->lender) {
             give_back(v, &g, id, 0, taken);
+            copied += p->len;
+        }
         if (LIKELY(good)) {
             out[got++] = p;
         } else {

@@ -151,6 +151,7 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
     uint16_t n, heads[VHOST_BURST];
     struct piece first[VHOST_BURST];
     unsigned got = 0;
+    uint32_t copied = 0;
     if (!waiting(v, &n) || !n)
         return 0;
     unsigned all = n;
@@ -176,7 +177,7 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
     uint16_t i = 0;
     struct packet *fresh[VHOST_BURST];
     packet_alloc_bare(io->pool, fresh, n);
-    for (; i < n; i++) {
+    for (; i < n && copied < VHOST_COPY_MAX; i++) {
         struct packet *p = fresh[i];
         bool good;
         if (i < simple) {
@@ -188,8 +189,10 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
                 break;
             good = take_frame(v, p, pieces, k);
         }
-        if (!p->lender)
+        if (!p->lender) {
             give_back(v, (uint16_t)(v->used + v->returned++), heads[i], 0);
+            copied += p->len;
+        }
         if (LIKELY(good)) {
             out[got++] = p;
         } else {
