@@ -65,8 +65,9 @@ class Switch:
 
     def spawn(self, *command: object, core: int | None = None) -> subprocess.Popen:
         log = open(self.directory / f"{Path(str(command[0])).name}.log", "ab")
-        child = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log,
-                                 preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if core is not None else None)
+        # Not by preexec_fn: gRPC's threads don't outlive a fork.
+        pinned = ["taskset", "-c", str(core)] if core is not None else []
+        child = subprocess.Popen([*pinned, *(str(word) for word in command)], stdout=log, stderr=log)
         self.children.append(child)
         return child
 
@@ -168,6 +169,13 @@ class OpenVswitch(Switch):
             raise MissingPeer("Open vSwitch with DPDK is not installed: apt-get install openvswitch-switch-dpdk")
         super().__init__(directory, n_ports)
         self.huge_pages = HUGE_PAGES.read_text()
+        try:
+            self._start(directory)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, directory: Path) -> None:
         HUGE_PAGES.write_text("1024\n")
         database = f"unix:{directory}/db.sock"
         run("ovsdb-tool", "create", directory / "conf.db", SCHEMA)

@@ -1,10 +1,12 @@
 #!/bin/sh
 # Runs each fuzz target for a bounded time, from the corpus of earlier runs. Usage: run.sh BUILD_DIR SECONDS
 set -eu
-for target in frames flow_mods tunnel codec; do
+for target in frames flow_mods tunnel codec vhost_ring vhost_messages; do
+  length=1500
+  [ $target != vhost_ring ] || length=16000    # a whole memory
   corpus=$1/corpus/$target log=$1/fuzz_$target.log
   mkdir -p "$corpus"
-  if ! "$1/datapath_c/fuzz/fuzz_$target" -max_total_time="$2" -max_len=1500 -print_final_stats=1 \
+  if ! "$1/datapath_c/fuzz/fuzz_$target" -max_total_time="$2" -max_len="$length" -print_final_stats=1 \
       -artifact_prefix="$1/" "$corpus" >"$log" 2>&1; then
     tail -n 40 "$log"
     echo "fuzz_$target failed; the input is in $1"

@@ -19,7 +19,7 @@ static const uint64_t all_features =
     BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_CTRL_VQ) |
     BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_NET_F_MQ) |
     BIT(VIRTIO_F_NOTIFY_ON_EMPTY) | BIT(VHOST_F_LOG_ALL) | BIT(VIRTIO_F_ANY_LAYOUT) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
-    BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1);
+    BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER);
 
 unsigned vring_fail(struct vhost_ring *v, const char *format, ...)
 {
@@ -128,19 +128,19 @@ static unsigned vhost_rx(struct rxq *q, struct port_io *io, struct packet **out,
         return rxq_pop(q, io, out, max);
     if (!usable(v))
         return 0;
-    return split_rx(v, io, out, max);
+    return v->packed ? packed_rx(v, io, out, max) : split_rx(v, io, out, max);
 }
 
 static bool vhost_ready(struct rxq *q)
 {
     struct vhost_ring *v = rx_ring(q);
-    return q->head || (usable(v) && split_ready(v));
+    return q->head || (usable(v) && (v->packed ? packed_ready(v) : split_ready(v)));
 }
 
 static bool vhost_notify(struct rxq *q, bool on)
 {
     struct vhost_ring *v = rx_ring(q);
-    return usable(v) && split_notify(v, on);
+    return usable(v) && (v->packed ? packed_notify(v, on) : split_notify(v, on));
 }
 
 /* A ring that a sender may use: by the flow, or by the worker where there are several. */
@@ -192,7 +192,7 @@ static void send_batch(struct vhost_ring *v, struct port_io *io, struct packet *
     if (v) {
         lock(v);
         if (usable(v))
-            sent = split_tx(v, io, packets, n);
+            sent = v->packed ? packed_tx(v, io, packets, n) : split_tx(v, io, packets, n);
         unlock(v);
     }
     uint64_t bytes = 0;

@@ -27,6 +27,7 @@
 #define VHOST_MAX_SIZE 32768
 #define VHOST_MAX_CHAIN 256        /* descriptors of one buffer that are followed: 64 KiB by pages, and a lot to spare */
 #define VHOST_BURST 64
+#define VHOST_COPY_MAX 32768       /* bytes copied in one call, and what its last frame has beyond */
 #define VHOST_FAULT_MAX 96
 
 struct vhost;
@@ -60,6 +61,7 @@ struct vhost_ring {
     uint64_t log_addr;         /* guest-physical address of the used ring, for the log */
     struct lender lender;      /* of frames that the guest sends; take_back is the worker's */
     struct packet **loans;     /* by head descriptor (packed: by buffer id): packets that hold the guest's buffers */
+    uint16_t *back;            /* packed: ids that are back, while others of their batch are still out */
     uint16_t n_loans, returned;/* out; back and not published yet */
     int call_fd;
     _Atomic bool lock;         /* of senders */
@@ -102,6 +104,7 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
 /* Sends what finds room, in order; returns how many of them. Takes no reference. */
 unsigned split_tx(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n);
 /* Fetches what packets still have on loan: the ring ends. */
+void packed_take_back(struct lender *l, struct packet *p);
 void split_take_back(struct lender *l, struct packet *p);
 void split_recall(struct vhost_ring *v);
 bool split_ready(const struct vhost_ring *v);

@@ -141,6 +141,14 @@ int vhost_memory_add(struct vhost_memory *m, const struct vhost_msg_region *r, i
     return 0;
 }
 
+bool vhost_memory_has(const struct vhost_memory *m, const struct vhost_msg_region *r)
+{
+    for (unsigned i = 0; i < m->n; i++)
+        if (m->at[i].guest == r->guest_addr && m->at[i].size == r->size && m->at[i].user == r->user_addr)
+            return true;
+    return false;
+}
+
 int vhost_memory_remove(struct vhost_memory *m, const struct vhost_msg_region *r)
 {
     for (unsigned i = 0; i < m->n; i++)

@@ -32,6 +32,8 @@ struct vhost_memory {
 
 /* Maps one region more. 0 or a negative errno, with *why. The descriptor stays the caller's. */
 int vhost_memory_add(struct vhost_memory *m, const struct vhost_msg_region *r, int fd, const char **why);
+/* Whether this very region is there. */
+bool vhost_memory_has(const struct vhost_memory *m, const struct vhost_msg_region *r);
 /* Unmaps the region that begins there and has this size. 0 or -ENOENT. */
 int vhost_memory_remove(struct vhost_memory *m, const struct vhost_msg_region *r);
 void vhost_memory_clear(struct vhost_memory *m);

@@ -99,7 +99,9 @@ void vring_stop(struct vhost_ring *v)
     workers_run(v->dev->port->bridge->dp, change_queue, &c);
     v->started = false;
     free(v->loans);
+    free(v->back);
     v->loans = NULL;
+    v->back = NULL;
     v->base = v->packed ? (uint32_t)(v->avail | v->avail_wrap << 15) | (uint32_t)(v->used | v->used_wrap << 15) << 16 : v->avail;
 }
 
@@ -128,13 +130,21 @@ void vring_start(struct vhost_ring *v)
         return;
     }
     place(v);
-    if (!receives)
+    if (!receives) {
         v->loans = calloc(v->size, sizeof *v->loans);
-    v->lender.take_back = split_take_back;
+        v->back = calloc(v->size, sizeof *v->back);
+        if (!v->back) {
+            free(v->loans);
+            v->loans = NULL;   /* then nothing is lent */
+        }
+    }
+    v->lender.take_back = v->packed ? packed_take_back : split_take_back;
     v->n_loans = v->returned = 0;
     v->mask = (uint16_t)(v->size - 1);
     v->quiet = false;
-    if (receives)
+    if (receives && v->packed)
+        packed_notify(v, false);
+    else if (receives)
         split_notify(v, false);    /* that the guest has made room is seen when something is to be sent */
     v->started = true;
     atomic_store_explicit(&v->running, true, memory_order_release);
@@ -228,6 +238,8 @@ static const char *add_mem_reg(struct vhost *d)
     const char *why = "";
     if (d->in.size < sizeof d->in.region)
         return "ADD_MEM_REG: too short";
+    if (vhost_memory_has(&d->memory, &d->in.region.at))
+        return NULL;           /* QEMU 7.2 says so once for each pair of queues */
     bool was[VHOST_MAX_RINGS];
     stop_all(d, was);
     if (vhost_memory_add(&d->memory, &d->in.region.at, d->n_in_fds == 1 ? d->in_fds[0] : -1, &why)) {
@@ -242,10 +254,11 @@ static const char *rem_mem_reg(struct vhost *d)
 {
     if (d->in.size < sizeof d->in.region)
         return "REM_MEM_REG: too short";
+    if (!vhost_memory_has(&d->memory, &d->in.region.at))
+        return NULL;
     bool was[VHOST_MAX_RINGS];
     stop_all(d, was);
-    if (vhost_memory_remove(&d->memory, &d->in.region.at))
-        return "REM_MEM_REG: there is no such region";
+    vhost_memory_remove(&d->memory, &d->in.region.at);    /* as often as it was added */
     start_again(d, was);
     return NULL;
 }

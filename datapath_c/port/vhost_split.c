@@ -1,19 +1,8 @@
 /* A split ring (virtio 1.2, 2.7), from the device's side. */
 #include "port/vhost.h"
-#include "port/vhost_copy.h"
+#include "port/vhost_frame.h"
 
-/* Frames from LOAN_MIN bytes on are not copied whole when they arrive, but for the first LOAN_HEAD bytes. */
-#define LOAN_MIN 384
-#define LOAN_HEAD 128
 #define AHEAD 32
-#define LIKELY(x) __builtin_expect(!!(x), 1)
-
-/* A stretch of guest memory in our address space. */
-struct piece {
-    uint8_t *at;
-    uint32_t len;
-    uint64_t guest;
-};
 
 /* The pieces of the buffer that begins with descriptor `head`; 0 when it makes no sense (the ring has failed then). */
 static unsigned gather(struct vhost_ring *v, uint16_t head, bool to_write, struct piece *pieces, unsigned max)
@@ -62,33 +51,6 @@ static unsigned gather(struct vhost_ring *v, uint16_t head, bool to_write, struc
     return vring_fail(v, "descriptor %u begins a chain of more than %u", head, VHOST_MAX_CHAIN);
 }
 
-/* Copies `len` bytes out of pieces, from *at of the first on; returns how many were there. */
-static uint32_t copy_out(struct piece *pieces, unsigned n, uint32_t skip, uint8_t *to, uint32_t max)
-{
-    uint32_t got = 0;
-    for (unsigned i = 0; i < n && got < max; i++) {
-        if (skip >= pieces[i].len) {
-            skip -= pieces[i].len;
-            continue;
-        }
-        uint32_t take = pieces[i].len - skip;
-        if (take > max - got)
-            take = max - got;
-        memcpy(to + got, pieces[i].at + skip, take);
-        got += take;
-        skip = 0;
-    }
-    return got;
-}
-
-static uint64_t total(const struct piece *pieces, unsigned n)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < n; i++)
-        sum += pieces[i].len;
-    return sum;
-}
-
 static void give_back(struct vhost_ring *v, uint16_t at, uint16_t head, uint32_t len)
 {
     v->device->ring[at & v->mask] = (struct vring_used_elem){head, len};
@@ -130,17 +92,6 @@ static bool waiting(struct vhost_ring *v, uint16_t *n)
     return false;
 }
 
-static bool take_frame(struct vhost_ring *v, struct packet *p, struct piece *pieces, unsigned n)
-{
-    struct virtio_net_hdr h;
-    uint64_t len = total(pieces, n);
-    if (len < v->header + 14u || len - v->header > PACKET_MAX)
-        return false;
-    copy_out(pieces, n, 0, (uint8_t *)&h, sizeof h);
-    p->len = copy_out(pieces, n, v->header, p->data, PACKET_MAX);
-    return vhost_header_in(v, p, &h);
-}
-
 /* The memory behind descriptor `head`, if the buffer is no more than that one and lies in one piece. */
 static inline bool single(const struct vhost_ring *v, uint16_t head, uint16_t flags, struct piece *p)
 {
@@ -172,36 +123,6 @@ void split_recall(struct vhost_ring *v)
             packet_fetch(v->loans[i]);
 }
 
-/* Long frames are left where they are, but for the head. False when there can be no loan. */
-static bool lend(struct vhost_ring *v, struct packet *p, uint16_t head, const uint8_t *frame, uint32_t len)
-{
-    if (!v->loans || v->loans[head] || v->in_order)
-        return false;
-    memcpy(p->data, frame, LOAN_HEAD);
-    p->head = LOAN_HEAD;
-    p->one = (struct packet_piece){frame + LOAN_HEAD, len - LOAN_HEAD};
-    p->rest = &p->one;
-    p->n_rest = 1;
-    p->lender = &v->lender;
-    p->loan = head;
-    v->loans[head] = p;
-    v->n_loans++;
-    return true;
-}
-
-/* Takes a frame from a single piece. */
-static inline bool take_single(struct vhost_ring *v, struct packet *p, uint16_t head, const struct piece *from)
-{
-    struct virtio_net_hdr h;
-    memcpy(&h, from->at, sizeof h);
-    p->len = from->len - v->header;
-    if (p->len < LOAN_MIN || !lend(v, p, head, from->at + v->header, p->len))
-        copy_frame(p->data, from->at + v->header, p->len);
-    uint32_t wishes;
-    memcpy(&wishes, &h, sizeof wishes);
-    return LIKELY(!(wishes & 0xffff)) || vhost_header_in(v, p, &h);
-}
-
 /* What comes after this batch is fetched while this one is on its way: the buffers of the next AHEAD, the descriptors of those after
  * them. From another core each takes hundreds of cycles, one after the other. */
 static inline void fetch_ahead(struct vhost_ring *v, unsigned n, bool to_write)
@@ -230,6 +151,7 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
     uint16_t n, heads[VHOST_BURST];
     struct piece first[VHOST_BURST];
     unsigned got = 0;
+    uint32_t copied = 0;
     if (!waiting(v, &n) || !n)
         return 0;
     unsigned all = n;
@@ -255,7 +177,7 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
     uint16_t i = 0;
     struct packet *fresh[VHOST_BURST];
     packet_alloc_bare(io->pool, fresh, n);
-    for (; i < n; i++) {
+    for (; i < n && copied < VHOST_COPY_MAX; i++) {
         struct packet *p = fresh[i];
         bool good;
         if (i < simple) {
@@ -267,8 +189,10 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
                 break;
             good = take_frame(v, p, pieces, k);
         }
-        if (!p->lender)
+        if (!p->lender) {
             give_back(v, (uint16_t)(v->used + v->returned++), heads[i], 0);
+            copied += p->len;
+        }
         if (LIKELY(good)) {
             out[got++] = p;
         } else {
@@ -289,67 +213,22 @@ unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out,
  * buffers. */
 static unsigned put_frame(struct vhost_ring *v, const struct packet *p, uint16_t available, uint16_t used)
 {
-    struct virtio_net_hdr_mrg_rxbuf h = {.hdr = {.flags = p->vnet.flags, .gso_type = p->vnet.gso_type, .hdr_len = p->vnet.hdr_len,
-        .gso_size = p->vnet.gso_size, .csum_start = p->vnet.csum_start, .csum_offset = p->vnet.csum_offset}};
+    struct filling f;
     struct piece pieces[VHOST_MAX_CHAIN];
-    uint16_t heads = 0;
-    uint32_t at = 0, all = p->len + v->header;
-    uint8_t *count_at = NULL;
     unsigned limit = v->mergeable ? available : 1;
-    while (at < all) {
-        if (heads == limit)
+    filling_begin(&f, v, p);
+    while (f.at < f.all) {
+        if (f.buffers == limit)
             return 0;
-        uint16_t head = *(volatile uint16_t *)&v->driver->ring[(uint16_t)(v->avail + heads) & v->mask];
+        uint16_t head = *(volatile uint16_t *)&v->driver->ring[(uint16_t)(v->avail + f.buffers) & v->mask];
         unsigned k = gather(v, head, true, pieces, VHOST_MAX_CHAIN);
-        if (!k)
+        uint16_t place = (uint16_t)(used + f.buffers);
+        uint32_t into = k ? fill_buffer(v, &f, pieces, k) : 0;
+        if (!into)
             return 0;
-        uint32_t into = 0;
-        for (unsigned i = 0; i < k && at < all; i++) {
-            uint8_t *to = pieces[i].at;
-            uint32_t room = pieces[i].len, begin = at;
-            if (at < v->header) {
-                if (!heads && !i && room >= v->header)
-                    count_at = to + offsetof(struct virtio_net_hdr_mrg_rxbuf, num_buffers);
-                else if (!count_at && v->header == 12)
-                    return vring_fail(v, "the first %u bytes of a buffer are in pieces", v->header);
-                uint32_t take = v->header - at < room ? v->header - at : room;
-                memcpy(to, (uint8_t *)&h + at, take);
-                to += take;
-                room -= take;
-                at += take;
-            }
-            if (at >= v->header) {
-                uint32_t take = all - at < room ? all - at : room;
-                packet_read(p, at - v->header, to, take);
-                at += take;
-            }
-            into += at - begin;
-            if (v->logged)
-                vhost_log_write(v->memory, pieces[i].guest, at - begin);
-        }
-        give_back(v, (uint16_t)(used + heads), head, into);
-        heads++;
+        give_back(v, place, head, into);
     }
-    if (count_at)
-        memcpy(count_at, &heads, 2);
-    return heads;
-}
-
-/* Puts a frame into a single piece that has room. */
-static inline void put_single(struct vhost_ring *v, const struct packet *p, const struct piece *to)
-{
-    uint8_t *at = to->at;
-    memcpy(at, &p->vnet, sizeof p->vnet);
-    if (v->header == 12) {
-        uint16_t one = 1;
-        memcpy(at + 10, &one, 2);
-    }
-    if (LIKELY(!p->lender))
-        copy_frame(at + v->header, p->data, p->len);
-    else
-        packet_read(p, 0, at + v->header, p->len);
-    if (v->logged)
-        vhost_log_write(v->memory, to->guest, v->header + p->len);
+    return filling_end(&f);
 }
 
 unsigned split_tx(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n)

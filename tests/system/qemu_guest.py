@@ -12,22 +12,36 @@ import guest_kernel
 from hosts import Failure, Namespace
 
 CARD = "virtio-net-pci,netdev=net0,mac={mac},csum=on,gso=on,guest_csum=on,host_tso4=on,host_tso6=on,guest_tso4=on,guest_tso6=on"
+MEMORY = "768M"
 # Bits of struct virtio_net_hdr's features (virtio 1.2, 5.1.3), as /sys/class/net/eth0/device/features counts them.
 OFFLOADS = {"csum": 0, "guest_csum": 1, "guest_tso4": 7, "guest_tso6": 8, "host_tso4": 11, "host_tso6": 12}
+
+
+def tap_backend(settings: str) -> tuple[str, ...]:
+    """`settings` is what QEMU is told of the tap: its name and vnet_hdr=on, or the descriptor of one that is open."""
+    return "-netdev", f"tap,id=net0,{settings}"
+
+
+def vhost_user_backend(socket: Path, *, server: bool = False, queues: int = 1) -> tuple[str, ...]:
+    """The guest's memory is shared with whom it meets at the socket; `server`: QEMU listens there."""
+    meeting = "server=on,wait=off" if server else "reconnect=1"
+    return ("-object", f"memory-backend-memfd,id=memory,size={MEMORY},share=on", "-machine", "memory-backend=memory",
+            "-chardev", f"socket,id=switch,path={socket},{meeting}", "-netdev", f"vhost-user,id=net0,chardev=switch,queues={queues}")
 
 
 class Guest:
     """Emulated: a stock kernel boots so on any machine."""
 
-    def __init__(self, host: Namespace, tap: str, mac: str, directory: Path, descriptors: tuple[int, ...] = ()):
-        """`tap` is what QEMU is told of the tap: its name and vnet_hdr=on, or the descriptor of one that is open."""
+    def __init__(self, host: Namespace, backend: tuple[str, ...], mac: str, directory: Path, descriptors: tuple[int, ...] = (),
+                 cpus: int = 1, card: str = ""):
+        """`backend` are QEMU's options for netdev net0, `card` more settings of the device."""
         self._numbers = itertools.count(1)
         self._seen = b""
         self._qemu = host.start(
-            "qemu", "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1",
-            "-m", "768", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", guest_kernel.kernel(),
+            "qemu", "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(cpus),
+            "-m", MEMORY, "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", guest_kernel.kernel(),
             "-initrd", guest_kernel.initramfs(directory), "-append", "console=ttyS0 quiet panic=-1 mitigations=off",
-            "-netdev", f"tap,id=net0,{tap}", "-device", CARD.format(mac=mac), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            *backend, "-device", CARD.format(mac=mac) + card, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             bufsize=0, pass_fds=descriptors)
         # What is typed before the kernel has its serial port may be lost.
         self._read_to(guest_kernel.READY.encode(), "boot", 60)

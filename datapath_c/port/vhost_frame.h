@@ -1,0 +1,160 @@
+/* Frames in and out of a guest's buffers, whatever kind of ring they are in. */
+#ifndef VSWITCH_VHOST_FRAME_H
+#define VSWITCH_VHOST_FRAME_H
+#include "port/vhost.h"
+#include "port/vhost_copy.h"
+
+/* Frames from LOAN_MIN bytes on are not copied whole when they arrive, but for the first LOAN_HEAD bytes. */
+#define LOAN_MIN 384
+#define LOAN_HEAD 128
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+
+/* A stretch of guest memory in our address space. */
+struct piece {
+    uint8_t *at;
+    uint32_t len;
+    uint64_t guest;
+};
+
+/* ---- from the guest ---- */
+
+/* Copies `len` bytes out of pieces, from *at of the first on; returns how many were there. */
+static inline uint32_t copy_out(struct piece *pieces, unsigned n, uint32_t skip, uint8_t *to, uint32_t max)
+{
+    uint32_t got = 0;
+    for (unsigned i = 0; i < n && got < max; i++) {
+        if (skip >= pieces[i].len) {
+            skip -= pieces[i].len;
+            continue;
+        }
+        uint32_t take = pieces[i].len - skip;
+        if (take > max - got)
+            take = max - got;
+        memcpy(to + got, pieces[i].at + skip, take);
+        got += take;
+        skip = 0;
+    }
+    return got;
+}
+
+static inline uint64_t total(const struct piece *pieces, unsigned n)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < n; i++)
+        sum += pieces[i].len;
+    return sum;
+}
+
+static inline bool take_frame(struct vhost_ring *v, struct packet *p, struct piece *pieces, unsigned n)
+{
+    struct virtio_net_hdr h;
+    uint64_t len = total(pieces, n);
+    if (len < v->header + 14u || len - v->header > PACKET_MAX)
+        return false;
+    copy_out(pieces, n, 0, (uint8_t *)&h, sizeof h);
+    p->len = copy_out(pieces, n, v->header, p->data, PACKET_MAX);
+    return vhost_header_in(v, p, &h);
+}
+
+/* Long frames are left where they are, but for the head. False when there can be no loan. */
+static inline bool lend(struct vhost_ring *v, struct packet *p, uint16_t head, const uint8_t *frame, uint32_t len)
+{
+    if (!v->loans || v->loans[head] || v->in_order)
+        return false;
+    memcpy(p->data, frame, LOAN_HEAD);
+    p->head = LOAN_HEAD;
+    p->one = (struct packet_piece){frame + LOAN_HEAD, len - LOAN_HEAD};
+    p->rest = &p->one;
+    p->n_rest = 1;
+    p->lender = &v->lender;
+    p->loan = head;
+    v->loans[head] = p;
+    v->n_loans++;
+    return true;
+}
+
+/* Takes a frame from a single piece. */
+static inline bool take_single(struct vhost_ring *v, struct packet *p, uint16_t head, const struct piece *from)
+{
+    struct virtio_net_hdr h;
+    memcpy(&h, from->at, sizeof h);
+    p->len = from->len - v->header;
+    if (p->len < LOAN_MIN || !lend(v, p, head, from->at + v->header, p->len))
+        copy_frame(p->data, from->at + v->header, p->len);
+    uint32_t wishes;
+    memcpy(&wishes, &h, sizeof wishes);
+    return LIKELY(!(wishes & 0xffff)) || vhost_header_in(v, p, &h);
+}
+
+/* ---- to the guest ---- */
+
+struct filling {               /* a frame that is being written into one buffer after the other */
+    const struct packet *p;
+    struct virtio_net_hdr_mrg_rxbuf header;
+    uint32_t at, all;          /* bytes, the header included */
+    uint8_t *count_at;         /* where the number of buffers goes, when it is known */
+    uint16_t buffers;
+};
+
+static inline void filling_begin(struct filling *f, const struct vhost_ring *v, const struct packet *p)
+{
+    *f = (struct filling){.p = p, .all = p->len + v->header};
+    memcpy(&f->header, &p->vnet, sizeof p->vnet);
+}
+
+/* The next buffer. Returns how many bytes went into it; 0 when it makes no sense (the ring has failed then). */
+static inline uint32_t fill_buffer(struct vhost_ring *v, struct filling *f, const struct piece *pieces, unsigned n)
+{
+    uint32_t begin = f->at;
+    for (unsigned i = 0; i < n && f->at < f->all; i++) {
+        uint8_t *to = pieces[i].at;
+        uint32_t room = pieces[i].len, from = f->at;
+        if (f->at < v->header) {
+            if (v->header == 12 && !f->buffers && !i && room >= v->header)
+                f->count_at = to + offsetof(struct virtio_net_hdr_mrg_rxbuf, num_buffers);
+            else if (!f->count_at && v->header == 12)
+                return vring_fail(v, "the first %u bytes of a buffer are in pieces", v->header);
+            uint32_t take = v->header - f->at < room ? v->header - f->at : room;
+            memcpy(to, (uint8_t *)&f->header + f->at, take);
+            to += take;
+            room -= take;
+            f->at += take;
+        }
+        if (f->at >= v->header) {
+            uint32_t take = f->all - f->at < room ? f->all - f->at : room;
+            packet_read(f->p, f->at - v->header, to, take);
+            f->at += take;
+        }
+        if (v->logged)
+            vhost_log_write(v->memory, pieces[i].guest, f->at - from);
+    }
+    f->buffers++;
+    return f->at - begin;
+}
+
+/* How many buffers it took. */
+static inline unsigned filling_end(struct filling *f)
+{
+    if (f->count_at)
+        memcpy(f->count_at, &f->buffers, 2);
+    return f->buffers;
+}
+
+/* Puts a frame into a single piece that has room. */
+static inline void put_single(struct vhost_ring *v, const struct packet *p, const struct piece *to)
+{
+    uint8_t *at = to->at;
+    memcpy(at, &p->vnet, sizeof p->vnet);
+    if (v->header == 12) {
+        uint16_t one = 1;
+        memcpy(at + 10, &one, 2);
+    }
+    if (LIKELY(!p->lender))
+        copy_frame(at + v->header, p->data, p->len);
+    else
+        packet_read(p, 0, at + v->header, p->len);
+    if (v->logged)
+        vhost_log_write(v->memory, to->guest, v->header + p->len);
+}
+
+#endif
