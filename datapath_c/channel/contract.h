@@ -110,7 +110,8 @@ enum dp_update {           /* OpenFlow 1.4's ofp_flow_update_event */
 
 enum dp_flags {
     DP_F_REPLY = 1,
-    DP_F_MORE = 2
+    DP_F_MORE = 2,
+    DP_F_QUIET = 4         /* of a DP_PACKET_OUT: it is answered only if it is refused */
 };
 
 enum dp_role {

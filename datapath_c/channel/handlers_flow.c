@@ -307,7 +307,7 @@ int handle_packet_out(struct client *c, const struct dp_msg *m, const uint8_t *b
     if (!b)
         return -ENOENT;
     int e = datapath_packet_out(b, body, m->len, f);
-    if (!e)
+    if (!e && !(m->flags & DP_F_QUIET))
         reply(c, m, NULL, 0);
     return e;
 }

@@ -101,11 +101,19 @@ struct client *client_by_id(void *server, uint64_t id)
     return NULL;
 }
 
+/* Whether workers may write to the control connection: never in front of what waits to be sent. */
+static void open_to_workers(const struct server *s)
+{
+    const struct client *c = s->control;
+    atomic_store_explicit(&s->dp->packet_in_fd, c && !c->dead && !c->first ? c->fd : -1, memory_order_release);
+}
+
 void client_set_role(struct client *c, uint32_t role)
 {
     c->role = role;
     if (role == DP_ROLE_CONTROL)
         c->server->control = c;
+    open_to_workers(c->server);
 }
 
 void server_stop(struct client *c)
@@ -173,6 +181,7 @@ static void send_message(struct client *c, struct dp_msg *msg, const void *body,
         memcpy(o->body, body, msg->len);
     *c->last = o;
     c->last = &o->next;
+    open_to_workers(c->server);
     c->waiting += o->len;
     if (droppable)
         c->events[msg->object]++;
@@ -198,6 +207,7 @@ static void flush(struct client *c)
             c->last = &c->first;
         free(o);
     }
+    open_to_workers(c->server);
     watch(c);
 }
 
@@ -361,9 +371,19 @@ static void accept_client(struct server *s)
     epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &e);
 }
 
+static void close_fd(void *fd)
+{
+    close((int)(intptr_t)fd);
+}
+
 static void free_client(struct client *c)
 {
-    close(c->fd);
+    if (c->server->control == c)
+        c->server->control = NULL;
+    open_to_workers(c->server);
+    epoll_ctl(c->server->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
+    shutdown(c->fd, SHUT_RDWR);
+    defer(close_fd, (void *)(intptr_t)c->fd);
     lanes_forget(c->server->lanes, c);
     while (c->first) {
         struct outgoing *o = c->first;
@@ -391,8 +411,6 @@ static void bury_dead(struct server *s)
             continue;
         }
         *link = c->next;
-        if (s->control == c)
-            s->control = NULL;
         discard_bundles(c);
         free_client(c);
     }

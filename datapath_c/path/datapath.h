@@ -45,6 +45,9 @@ struct datapath {
     void (*port_status)(struct bridge *b, struct port *p, uint32_t reason);
     void (*table_status)(struct bridge *b, const struct dp_table *t);
     void *channel;
+    /* The channel's socket while nothing waits to be sent on it, else -1: workers may write a packet-in to it, framed as
+     * channel/contract.h says. It is closed after a grace period. */
+    _Atomic int packet_in_fd;
     uint32_t request_xid, request_item;        /* what is being carried out for the channel; 0 = nothing */
 };
 

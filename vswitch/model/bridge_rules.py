@@ -179,6 +179,10 @@ class BridgeRules:
     async def packet_out(self, bridge: str, body: bytes) -> None:
         await self._client().packet_out(self.bridge(bridge).id, body)
 
+    def packet_out_now(self, bridge: str, body: bytes, refused: Callable[[Exception], None]) -> bool:
+        """Sends it, if nothing about the bridge waits to be sent; `refused` is called if it can't be carried out."""
+        return self._client().packet_out_now(self.bridge(bridge).id, body, refused)
+
     async def packet_outs(self, bridge: str, bodies: Sequence[bytes]) -> list[Exception | None]:
         """Several in order, all sent before the first answer is waited for; one entry a body, None where it went out."""
         client, bridge_id = self._client(), self.bridge(bridge).id

@@ -19,7 +19,7 @@ from typing import Protocol
 from vswitch.datapath.client import (ALL_GROUPS, ALL_METERS, EVENT_FLOW_REMOVED, EVENT_FLOW_UPDATE, EVENT_PACKET_IN, EVENT_PORT_STATUS,
                                      EVENT_TABLE_STATUS, Client)
 from vswitch.datapath.launcher import Launcher
-from vswitch.datapath.records import (FlowRemoved, FlowUpdate, PacketInHead, PortMod, PortRecord, TableRecord,
+from vswitch.datapath.records import (PACKET_IN_HEAD, FlowRemoved, FlowUpdate, PortMod, PortRecord, TableRecord,
                                       address_bytes, size, unpack)
 from vswitch.datapath.supervisor import Supervisor
 from vswitch.datapath.usage import Counters
@@ -551,10 +551,10 @@ class Switch(BridgeRules):
             return
         if type_ == EVENT_PACKET_IN:
             if self._openflow is not None:
-                head = unpack(PacketInHead, body)
-                start = size(PacketInHead) + head.userdata_len
-                self._openflow.packet_in(bridge, body[start:], controller_id=head.controller_id,
-                                         userdata=body[size(PacketInHead):start])
+                controller_id, userdata_len = PACKET_IN_HEAD.unpack_from(body)
+                start = PACKET_IN_HEAD.size + userdata_len
+                self._openflow.packet_in(bridge, body[start:], controller_id=controller_id,
+                                         userdata=body[PACKET_IN_HEAD.size:start])
         elif type_ == EVENT_FLOW_REMOVED:
             self._flow_removed(bridge, unpack(FlowRemoved, body), body[size(FlowRemoved):])
         elif type_ == EVENT_PORT_STATUS:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from vswitch.errors import OpenFlowError
 from vswitch.openflow.codec import Frame, encode_error, encode_hello, message_frame, negotiate, take_frames
 from vswitch.openflow.constants import ErrorType, HelloFailed, Type
+from vswitch.openflow.streams import Reader
 from vswitch.openflow.versions import TEXTS, Version
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Connection:
     it answered has been taken by the peer to the transport's low-water mark. `versions` are the OpenFlow versions that are
     offered; `version` is the one agreed on, 0 until then."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, probe: bool = True,
+    def __init__(self, reader: Reader, writer: asyncio.StreamWriter, *, probe: bool = True,
                  versions: Sequence[int] = tuple(Version)):
         self._reader = reader
         self._writer = writer
@@ -72,9 +73,15 @@ class Connection:
         self._writer.transport.abort()
 
     async def run(self, opened: Callable[[], None], handle: Callable[[list], Awaitable[None]],
-                  take: Callable[[bytearray], list] = take_frames) -> None:
+                  take: Callable[[bytearray], list] = take_frames, at_once: Callable[[bytes], bytes] = lambda data: data) -> None:
         """Until the connection ends; `end_reason` says why. `opened` is called when hello is done. `take` makes what `handle`
-        gets of the bytes that have come since, and takes them off the buffer."""
+        gets of the bytes that have come since, and takes them off the buffer. What comes while nothing is being handled is
+        shown to `at_once`, which gives back what it leaves to `handle`."""
+
+        def heard(data: bytes) -> bytes:
+            self._heard = self._loop.time()
+            return data if self.unread else at_once(data)
+
         keeper: asyncio.Task | None = None
         try:
             self.send(encode_hello(0, self._versions))
@@ -88,7 +95,9 @@ class Connection:
                 if frames:
                     await handle(frames)
                     await self.drain()
+                self._reader.at_once = None if self._buffer else heard
                 frames = await self._read(take)
+                self._reader.at_once = None
         except EOFError:
             self.end_reason = self.end_reason or "closed by the peer"
         except TimeoutError:

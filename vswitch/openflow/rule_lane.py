@@ -53,15 +53,19 @@ class RuleLane:
         self._session = session
         self._under_way: deque[asyncio.Future] = deque()
 
-    def take(self, buffer: bytearray) -> list[Frame | Flows]:
-        """The whole messages at the start of the buffer, which are taken off it."""
+    def scan(self, data: bytes) -> tuple[list[native.Run | native.Other], int]:
+        """What is at the start of `data`, and how many bytes that is (native.Scanner.scan)."""
         session = self._session
         form = native.STANDARD_TABLE if session.version == OF10 and session.flow_mod_table_id else native.STANDARD
+        return scanner().scan(session.version, form, data)
+
+    def take(self, buffer: bytearray) -> list[Frame | Flows]:
+        """The whole messages at the start of the buffer, which are taken off it."""
         found: list[Frame | Flows] = []
         while len(buffer) >= HEADER_LEN:
             data = bytes(buffer)
             try:
-                parts, used = scanner().scan(session.version, form, data)
+                parts, used = self.scan(data)
             except native.BadHeader:
                 if not found:
                     raise bad_length("a message") from None
@@ -76,6 +80,12 @@ class RuleLane:
             del buffer[:used]
         return found
 
+    @property
+    def has_room(self) -> bool:
+        """Whether something can be sent without waiting for what is under way."""
+        self._forget_done()
+        return len(self._under_way) < _AHEAD
+
     def is_plain(self) -> bool:
         """Whether flow-mods need no look at each."""
         session = self._session
@@ -83,6 +93,14 @@ class RuleLane:
                 and not session.switch.rules_watched(session.bridge))
 
     async def send(self, flows: Flows) -> None:
+        self.send_now(flows)
+        await self._wait_for_room()
+
+    async def barrier(self, message: Frame) -> None:
+        self.barrier_now(message)
+        await self._wait_for_room()
+
+    def send_now(self, flows: Flows) -> None:
         """On their way; what is refused is answered when the datapath says so."""
         session = self._session
 
@@ -101,9 +119,9 @@ class RuleLane:
                 refused({i: error for i in range(flows.run.n)})
 
         sent.add_done_callback(lost)
-        await self._note(sent)
+        self._under_way.append(sent)
 
-    async def barrier(self, message: Frame) -> None:
+    def barrier_now(self, message: Frame) -> None:
         session = self._session
         try:
             passed = session.switch.barrier_now(session.bridge, lambda: session.reply(Type.BARRIER_REPLY, message.xid))
@@ -116,12 +134,14 @@ class RuleLane:
                 session.refuse(error, message)
 
         passed.add_done_callback(lost)
-        await self._note(passed)
+        self._under_way.append(passed)
 
-    async def _note(self, future: asyncio.Future) -> None:
-        self._under_way.append(future)
+    def _forget_done(self) -> None:
         while self._under_way and self._under_way[0].done():
             self._under_way.popleft()
+
+    async def _wait_for_room(self) -> None:
+        self._forget_done()
         if len(self._under_way) > _AHEAD:
             await asyncio.wait([self._under_way.popleft()])
 
