@@ -111,7 +111,9 @@ enum dp_update {           /* OpenFlow 1.4's ofp_flow_update_event */
 enum dp_flags {
     DP_F_REPLY = 1,
     DP_F_MORE = 2,
-    DP_F_QUIET = 4         /* of a DP_PACKET_OUT: it is answered only if it is refused */
+    DP_F_QUIET = 4,        /* of a DP_PACKET_OUT: it is answered only if it is refused */
+    DP_F_BARRIER = 8       /* of a DP_FLOW_MOD: a barrier follows it. The last reply comes when that is passed; the dp_batch_reply is
+                            * in it, or in one with DP_F_MORE before it where the barrier takes its time */
 };
 
 enum dp_role {

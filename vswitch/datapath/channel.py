@@ -11,9 +11,9 @@ import logging
 import os
 import socket
 import struct
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from vswitch._datapath import ffi, lib
 from vswitch.datapath.records import ErrorRecord, unpack
@@ -44,7 +44,7 @@ class _Pending:
     on_error: Callable[[Exception], None] | None = None
     answered: bool = True               # also when it succeeds
     covers: list[int] | None = None     # posts that are known to be carried out when this one is answered
-    parts: list[bytes] = field(default_factory=list)
+    parts: list[bytes] | None = None
 
     def fail(self, error: Exception) -> None:
         if self.on_error is not None:
@@ -64,7 +64,7 @@ class Channel:
         self._on_lost = on_lost
         self._pending: dict[int, _Pending] = {}
         self._outbox: deque[bytes] = deque()
-        self._under_way: Counter[int] = Counter()           # requests that were sent and not answered, by object
+        self._under_way: dict[int, int] = {}                # requests that were sent and not answered, by object
         self._waiting: dict[int, deque[bytes]] = {}         # those that wait for these
         self._unanswered: dict[int, list[int]] = {}         # posts that may be under way still, by object
         self._xid = 0
@@ -108,41 +108,48 @@ class Channel:
         result is the last one. `on_reply` is called with the last reply when it succeeded, before anything later is read.
         """
         future = self._loop.create_future()
-        if self._closed:
-            future.set_exception(UnavailableError(f"the datapath is away: {self._closed}"))
+        if why := self._unsendable(body):
+            future.set_exception(why)
             return future
-        if len(body) > BODY_MAX:
-            future.set_exception(InvalidError(f"{len(body)} bytes don't fit into one message"))
-            return future
-        covers = self._unanswered.pop(object_, None) if self._unanswered and type_ in _IN_ORDER else None
-        self._start(type_, 0, body, _Pending(type_, future, on_part, on_reply, object_, covers=covers))
+        self._start(type_, 0, body, _Pending(type_, future, on_part, on_reply, object_))
         return future
+
+    def call(self, type_: int, object_: int, body: bytes, on_reply: Callable[[bytes], None],
+             on_error: Callable[[Exception], None], *, on_part: Callable[[bytes], None] | None = None, flags: int = 0) -> None:
+        """The same without a future: one of `on_reply` and `on_error` is called, perhaps at once. `flags` are DP_F_*."""
+        if why := self._unsendable(body):
+            on_error(why)
+        else:
+            self._start(type_, flags, body, _Pending(type_, None, on_part, on_reply, object_, on_error))
+
+    def _unsendable(self, body: bytes) -> Exception | None:
+        if self._closed:
+            return UnavailableError(f"the datapath is away: {self._closed}")
+        return InvalidError(f"{len(body)} bytes don't fit into one message") if len(body) > BODY_MAX else None
 
     def post(self, type_: int, object_: int, body: bytes, refused: Callable[[Exception], None]) -> None:
         """Sends a request of one of the kinds that are carried out in order; `refused` is called if it can't be. The datapath
         answers most of them only then: an answer wakes a process."""
-        if self._closed:
-            refused(UnavailableError(f"the datapath is away: {self._closed}"))
-            return
-        if len(body) > BODY_MAX:
-            refused(InvalidError(f"{len(body)} bytes don't fit into one message"))
+        if why := self._unsendable(body):
+            refused(why)
             return
         entry = _Pending(type_, None, None, None, object_, refused)
         before = self._unanswered.setdefault(object_, [])
         entry.answered = len(before) >= _UNANSWERED or self.is_behind(object_)
         if entry.answered:
-            entry.covers = self._unanswered.pop(object_)
             self._start(type_, 0, body, entry)
         else:
             before.append(self._start(type_, lib.DP_F_QUIET, body, entry))
 
     def is_behind(self, object_: int) -> bool:
         """Whether a request about it would have to wait for others before it is sent."""
-        return object_ in self._waiting or self._under_way[object_] >= _WINDOW
+        return object_ in self._waiting or self._under_way.get(object_, 0) >= _WINDOW
 
     def _start(self, type_: int, flags: int, body: bytes, entry: _Pending) -> int:
         self._xid = xid = self._xid % 0xffffffff + 1
         self._pending[xid] = entry
+        if self._unanswered and entry.answered and type_ in _IN_ORDER:
+            entry.covers = self._unanswered.pop(entry.object, None)
         message = _HEADER.pack(type_, flags, xid, entry.object, len(body)) + body
         if entry.answered:
             self._send_in_turn(entry.object, message)
@@ -153,22 +160,21 @@ class Channel:
     def _send_in_turn(self, object_: int, message: bytes) -> None:
         """So few requests about one bridge are under way that another's never wait behind many of them in the socket. Those of
         one bridge keep their order."""
-        waiting = self._waiting.get(object_)
-        if object_ and (waiting or self._under_way[object_] >= _WINDOW):
+        if object_ and self.is_behind(object_):
             self._waiting.setdefault(object_, deque()).append(message)
             return
-        self._under_way[object_] += 1
+        self._under_way[object_] = self._under_way.get(object_, 0) + 1
         self._send(message)
 
     def _answered(self, object_: int) -> None:
-        self._under_way[object_] -= 1
+        left = self._under_way.pop(object_) - 1
         if waiting := self._waiting.get(object_):
-            self._under_way[object_] += 1
+            left += 1
             self._send(waiting.popleft())
             if not waiting:
                 del self._waiting[object_]
-        elif not self._under_way[object_]:
-            del self._under_way[object_]
+        if left:
+            self._under_way[object_] = left
 
     def close(self, reason: str = "closed") -> None:
         """Ends the connection; requests under way fail with UnavailableError."""
@@ -261,6 +267,7 @@ class Channel:
         elif entry.on_part is not None:
             entry.on_part(body)
         else:
+            entry.parts = entry.parts or []
             entry.parts.append(body)
 
     def _last(self, xid: int, type_: int, body: bytes) -> None:

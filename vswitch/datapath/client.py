@@ -261,11 +261,22 @@ class Client:
             raise ended
         return outcome
 
-    def write_batch(self, bridge: int, n: int, batch: bytes, answered: Callable[[dict[int, Exception]], None]) -> asyncio.Future:
+    def write_batch(self, bridge: int, n: int, batch: bytes, answered: Callable[[dict[int, Exception]], None],
+                    lost: Callable[[Exception], None], passed: Callable[[], None] | None = None) -> None:
         """Sends `n` flow_mods, each behind 32 bits of its length, all of which fit into one message. `answered` is given the
-        errors of those that were refused, by index, at the moment the datapath's answer is read."""
-        return self.channel.request(lib.DP_FLOW_MOD, bridge, _U32.pack(n) + batch,
-                                    on_reply=lambda body: answered(dict(_batch_errors(body))))
+        errors of those that were refused, by index, at the moment the datapath's answer is read; or `lost` what went wrong with
+        all. With `passed` a barrier goes with them; it is called when that is passed, after `answered`."""
+        def part(body: bytes) -> None:
+            answered(dict(_batch_errors(body)))
+
+        def last(body: bytes) -> None:
+            if body:
+                part(body)
+            if passed is not None:
+                passed()
+
+        self.channel.call(lib.DP_FLOW_MOD, bridge, _U32.pack(n) + batch, last, lost, on_part=part,
+                          flags=0 if passed is None else lib.DP_F_BARRIER)
 
     async def write_bundle_runs(self, bridge: int, runs: Sequence[tuple[int, bytes]], committed: Callable[[], None]) -> None:
         """(number, items) each as write_batch has them, as one bundle. `committed` is called at the moment it is in force;
@@ -289,8 +300,8 @@ class Client:
             if isinstance(result, BaseException):
                 raise result
 
-    def barrier_now(self, bridge: int, passed: Callable[[], None]) -> asyncio.Future:
-        return self.channel.request(lib.DP_BARRIER, bridge, on_reply=lambda _: passed())
+    def barrier_now(self, bridge: int, passed: Callable[[], None], lost: Callable[[Exception], None]) -> None:
+        self.channel.call(lib.DP_BARRIER, bridge, b"", lambda _: passed(), lost)
 
     # -- groups and meters: OpenFlow 1.5's group_mod and group_desc, 1.3's group_stats, meter_mod, meter_config, meter_stats
     async def group_mod(self, bridge: int, body: bytes) -> None:

@@ -50,21 +50,21 @@ class BridgeRules:
             self._background(journal.rewrite(client))
         return outcome
 
-    def write_run(self, bridge: str, n: int, batch: bytes, refused: Callable[[dict[int, Exception]], None]) -> asyncio.Future:
+    def write_run(self, bridge: str, n: int, batch: bytes, answered: Callable[[dict[int, Exception]], None],
+                  lost: Callable[[Exception], None], passed: Callable[[], None] | None = None) -> None:
         """Sends `n` flow_mods, each behind 32 bits of its length, that fit into one message of the channel (BODY_MAX - 4
-        bytes). `refused` is given the errors by index when the datapath has answered, if there are any; the future raises
-        what went wrong with all of them."""
+        bytes). When the datapath has answered, `answered` is given the errors by index, or `lost` what went wrong with all of
+        them. With `passed` a barrier goes with them; it is called when that is passed, after `answered`."""
         client = self._client()
         bridge_id, journal = self.bridge(bridge).id, self._runs.by_name[bridge].journal
 
-        def answered(errors: dict[int, Exception]) -> None:
+        def carried_out(errors: dict[int, Exception]) -> None:
             journal.applied_batch(batch, n, errors)
-            if errors:
-                refused(errors)
+            answered(errors)
             if journal.outgrown and not client.channel.closed:
                 self._background(journal.rewrite(client))
 
-        return client.write_batch(bridge_id, n, batch, answered)
+        client.write_batch(bridge_id, n, batch, carried_out, lost, passed)
 
     async def commit_runs(self, bridge: str, runs: Sequence[tuple[int, bytes]]) -> None:
         """A bundle of flow_mods alone, as write_run takes them: all in force at one moment, or BundleRefused with the index of
@@ -80,9 +80,9 @@ class BridgeRules:
         if journal.outgrown and not client.channel.closed:
             self._background(journal.rewrite(client))
 
-    def barrier_now(self, bridge: str, passed: Callable[[], None]) -> asyncio.Future:
+    def barrier_now(self, bridge: str, passed: Callable[[], None], lost: Callable[[Exception], None]) -> None:
         """`passed` is called at the moment the datapath's answer is read."""
-        return self._client().barrier_now(self.bridge(bridge).id, passed)
+        self._client().barrier_now(self.bridge(bridge).id, passed, lost)
 
     def rules_watched(self, bridge: str) -> bool:
         return bridge in self._watched

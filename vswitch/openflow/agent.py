@@ -91,11 +91,13 @@ class Agent(Audience):
     # -- what the datapath tells
     def tell(self, announcement: Announcement) -> None:
         for session in list(self.sessions):
-            if announcement.kind == "packet_in":
-                if session.controller_id == announcement.controller_id and not session.auxiliary_id:
-                    self.channel_for(session, announcement).tell(announcement)
-            elif not session.auxiliary_id:
+            if not session.auxiliary_id:
                 session.tell(announcement)
+
+    def packet_in(self, announcement: Announcement) -> None:
+        for session in list(self.sessions):
+            if session.controller_id == announcement.controller_id and not session.auxiliary_id:
+                self.channel_for(session, announcement).tell(announcement)
 
     def rule_changed(self, update: RuleUpdate) -> None:
         for session in self.sessions:

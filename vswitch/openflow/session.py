@@ -95,26 +95,34 @@ class Session:
             parts, used = self.lane.scan(data)
         except native.BadHeader:
             return data
-        begun = 0
-        for part in parts:
-            if not self._part_at_once(part, data):
+        begun = i = 0
+        while i < len(parts):
+            taken = self._parts_at_once(parts, i, data)
+            if not taken:
                 return data[begun:]
-            begun = part.end
+            i += taken
+            begun = parts[i - 1].end
         return data[used:]
 
-    def _part_at_once(self, part: native.Run | native.Other, data: bytes) -> bool:
+    def _parts_at_once(self, parts: list[native.Run | native.Other], i: int, data: bytes) -> int:
+        """How many of them were sent on: a barrier goes with the flow-mods in front of it."""
+        part = parts[i]
         if isinstance(part, native.Run):
             if part.bundle is not None or self._packets_sent or not self.lane.has_room or not self.lane.is_plain():
-                return False
-            self.lane.send_now(Flows(part, data))
-            return True
+                return 0
+            barrier = None
+            if i + 1 < len(parts) and isinstance(parts[i + 1], native.Other):
+                message = frame_at(data, parts[i + 1].start)
+                barrier = message if self._is_barrier(message) else None
+            self.lane.send_now(Flows(part, data), barrier)
+            return 1 if barrier is None else 2
         message = frame_at(data, part.start)
         if self._is_barrier(message):
-            if self.lane.has_room:
-                self.lane.barrier_now(message)
-                return True
-            return False
-        return self._packet_out_at_once(message)
+            if not self.lane.has_room:
+                return 0
+            self.lane.barrier_now(message)
+            return 1
+        return int(self._packet_out_at_once(message))
 
     def _packet_out_at_once(self, message: Frame) -> bool:
         if message.kind != Type.PACKET_OUT or message.version != self.version or self.standing.role == Role.SLAVE:
@@ -245,7 +253,7 @@ class Session:
         return body
 
     def _is_barrier(self, message: Frame) -> bool:
-        return (message.kind, message.version, len(message.data)) == (Type.BARRIER_REQUEST, self.version, HEADER_LEN)
+        return len(message.data) == HEADER_LEN and message.version == self.version and message.kind == Type.BARRIER_REQUEST
 
     async def _many_and_barrier(self, kind: Type, messages: list[Frame], barrier: Frame) -> None:
         sent, error = await asyncio.gather(self._many(kind, messages), self.switch.barrier(self.bridge),
