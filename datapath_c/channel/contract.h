@@ -87,7 +87,8 @@ enum dp_type {
     DP_EV_PORT_STATUS = 66,/* object = bridge; dp_port (reason in `reason`) */
     DP_EV_FLOW_UPDATE = 67,/* object = bridge; dp_flow_update + OF flow_stats entry: a rule came, went or changed. Precedes the
                             * reply to the request that did it */
-    DP_EV_TABLE_STATUS = 68 /* object = bridge; dp_table, with the reason */
+    DP_EV_TABLE_STATUS = 68,/* object = bridge; dp_table, with the reason */
+    DP_EV_FLOW_STATS = 69  /* object = bridge; OF flow_stats entry: thresholds of its rule's trigger were passed */
 };
 
 enum dp_table_config {     /* OpenFlow 1.4.1, 7.2.2: ofp_table_config */

@@ -278,6 +278,14 @@ static void on_rule_changed(struct bridge *b, const struct rule *r, uint16_t wha
         event(b->dp, DP_EV_FLOW_UPDATE, b->conf.id, &e, sizeof e.head + len, false);
 }
 
+static void on_stats_triggered(struct bridge *b, const struct rule *r)
+{
+    static uint8_t entry[65536];
+    size_t len = flow_entry_put(r, clock_now(), entry, sizeof entry);
+    if (len <= DP_MSG_MAX - sizeof(struct dp_msg))
+        event(b->dp, DP_EV_FLOW_STATS, b->conf.id, entry, len, true);
+}
+
 static void on_table_status(struct bridge *b, const struct dp_table *t)
 {
     event(b->dp, DP_EV_TABLE_STATUS, b->conf.id, t, sizeof *t, false);
@@ -477,6 +485,7 @@ struct server *server_new(struct datapath *dp, const char *path, int *error)
     dp->rule_changed = on_rule_changed;
     dp->port_status = on_port_status;
     dp->table_status = on_table_status;
+    dp->stats_triggered = on_stats_triggered;
     return s;
 }
 
@@ -492,6 +501,7 @@ void server_free(struct server *s)
     s->dp->rule_changed = NULL;
     s->dp->port_status = NULL;
     s->dp->table_status = NULL;
+    s->dp->stats_triggered = NULL;
     unlink(s->path);
     close(s->listen_fd);
     close(s->epoll_fd);

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vswitch.datapath.client import (ALL_GROUPS, ALL_METERS, EVENT_FLOW_REMOVED, EVENT_FLOW_UPDATE, EVENT_PACKET_IN, EVENT_PORT_STATUS,
-                                     EVENT_TABLE_STATUS, Client)
+                                     EVENT_TABLE_STATUS, EVENT_FLOW_STATS, Client)
 from vswitch.datapath.launcher import Launcher
 from vswitch.datapath.records import (PACKET_IN_HEAD, FlowRemoved, FlowUpdate, PortMod, PortRecord, TableRecord,
                                       address_bytes, size, unpack)
@@ -59,6 +59,7 @@ class OpenFlowSide(Protocol):
     def flow_removed(self, bridge: str, body: bytes) -> None: ...
     def port_status(self, bridge: str, port: PortRecord) -> None: ...
     def table_status(self, bridge: str, table: TableRecord) -> None: ...
+    def stats_triggered(self, bridge: str, entry: bytes) -> None: ...
     def rule_changed(self, bridge: str, update: RuleUpdate) -> None: ...
     def bridges_changed(self) -> None: ...
     def controllers(self) -> list[ControllerStatus]: ...
@@ -563,6 +564,14 @@ class Switch(BridgeRules):
             self._rule_changed(bridge, unpack(FlowUpdate, body), body[size(FlowUpdate):])
         elif type_ == EVENT_TABLE_STATUS and self._openflow is not None:
             self._openflow.table_status(bridge, unpack(TableRecord, body))
+        elif type_ == EVENT_FLOW_STATS:
+            self._stats_triggered(bridge, body)
+
+    def _stats_triggered(self, bridge: str, entry: bytes) -> None:
+        if self._openflow is not None:
+            self._openflow.stats_triggered(bridge, entry)
+        if self._watchers:
+            self._watchers.tell(Event("flow_stats", "passed", bridge=bridge, detail=entry))
 
     def _rule_changed(self, bridge: str, head: FlowUpdate, entry: bytes) -> None:
         if self._openflow is not None:

@@ -13,7 +13,7 @@ from vswitch.datapath.records import ErrorRecord, unpack
 from vswitch.datapath.refusals import refusal
 from vswitch.errors import UnavailableError
 
-STANDARD, NICIRA, FLOW_STATS = lib.CODEC_STANDARD, lib.CODEC_NICIRA, lib.CODEC_FLOW_STATS
+STANDARD, NICIRA, FLOW_STATS, FULL = lib.CODEC_STANDARD, lib.CODEC_NICIRA, lib.CODEC_FLOW_STATS, lib.CODEC_FULL
 NICIRA_TABLE, STANDARD_TABLE = lib.CODEC_NICIRA_TABLE, lib.CODEC_STANDARD_TABLE
 _MESSAGE = 65536
 

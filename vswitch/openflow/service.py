@@ -59,6 +59,9 @@ class OpenFlowService:
     def flow_removed(self, bridge: str, body: bytes) -> None:
         self._tell(bridge, lambda: announcements.flow_removed(body))
 
+    def stats_triggered(self, bridge: str, entry: bytes) -> None:
+        self._tell(bridge, lambda: announcements.stats_triggered(entry))
+
     def port_status(self, bridge: str, port: PortRecord) -> None:
         self._tell(bridge, lambda: announcements.port_status(port))
 

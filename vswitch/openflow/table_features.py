@@ -28,7 +28,7 @@ _ONE_BYTE, _ID_LEN, _OXM_LEN = (_NEXT_TABLES, _NEXT_TABLES + 1), 4, 4
 _EXPERIMENTER = 0xfffe
 # goto-table, write-metadata, write-actions, apply-actions, clear-actions, and to 1.4 meter
 _INSTRUCTION_TYPES = (1, 2, 3, 4, 5)
-_METER_INSTRUCTION = 6
+_METER_INSTRUCTION, _STAT_TRIGGER_INSTRUCTION = 6, 7
 # All actions of 1.3, and 1.5's copy-field and meter
 _ACTION_TYPES = (0, 11, 12, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27)
 _ACTION_TYPES15 = (*_ACTION_TYPES, 28, 29)
@@ -62,8 +62,7 @@ def _properties(version: int, table_id: int, egress: int = 0) -> list:
     end = egress if table_id < egress else N_TABLES
     last = table_id == end - 1
     instructions = _INSTRUCTION_TYPES[1:] if last else _INSTRUCTION_TYPES
-    if version < OF15:
-        instructions += (_METER_INSTRUCTION,)
+    instructions += (_METER_INSTRUCTION,) if version < OF15 else (_STAT_TRIGGER_INSTRUCTION,)
     return [TABLE_PROPERTY(type=_INSTRUCTIONS, data=_ids(instructions)),
             TABLE_PROPERTY(type=_NEXT_TABLES, data=bytes(range(table_id + 1, end))), *_alike(version)]
 
