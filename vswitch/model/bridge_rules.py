@@ -8,15 +8,17 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from vswitch.datapath.client import ALL_GROUPS, ALL_METERS
+from vswitch.datapath.records import pack
 from vswitch.errors import InvalidError
 from vswitch.model.bundle import commit_bundle
 from vswitch.model.flow_bodies import delete_all
-from vswitch.model.group_journal import GROUP, METER
+from vswitch.model.group_journal import GROUP, METER, TABLE
 from vswitch.model.journal import ALL_FLOWS
 
 if TYPE_CHECKING:
     from vswitch.datapath.client import Client
     from vswitch.datapath.records import QueueRecord, TableRecord
+    from vswitch.model.group_journal import GroupJournal
     from vswitch.model.objects import Bridge
     from vswitch.model.origins import Origins
     from vswitch.model.reconcile import Runs
@@ -109,6 +111,9 @@ class BridgeRules:
     async def _group_or_meter_mod(self, bridge: str, kind: int, body: bytes) -> None:
         client, bridge_id, journal = self._client(), self.bridge(bridge).id, self._runs.by_name[bridge].groups
         await (client.group_mod if kind == GROUP else client.meter_mod)(bridge_id, body)
+        self._log_settings(client, journal, kind, body)
+
+    def _log_settings(self, client: Client, journal: GroupJournal, kind: int, body: bytes) -> None:
         journal.applied(kind, body)
         if journal.outgrown and not client.channel.closed:
             self._background(asyncio.ensure_future(journal.rewrite(client)))
@@ -155,7 +160,9 @@ class BridgeRules:
 
     async def set_table(self, bridge: str, table: TableRecord) -> None:
         """Eviction and vacancy of one table, or of all (OpenFlow 1.4.1, 7.3.3)."""
-        await self._client().set_table(self.bridge(bridge).id, table)
+        client, journal = self._client(), self._runs.by_name[self.bridge(bridge).name].groups
+        await client.set_table(self.bridge(bridge).id, table)
+        self._log_settings(client, journal, TABLE, pack(table))
 
     async def tables(self, bridge: str) -> list[TableRecord]:
         """The tables that are configured or in use."""
