@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 PROBE = 5.0                 # seconds without a message after which an echo is sent, and again the connection given up
 _HELLO_TIMEOUT = 10.0
-_READ = 32 << 10
+_READ = 8 << 10             # bytes handled in one step of the event loop
+_SHORT = 2 << 10            # bytes that may be handled in the callback which they come with
 _UNSENT = 128 << 10         # bytes that the kernel takes beyond what the peer's window lets it send
 _EVENTS_WAITING = 256 << 10 # bytes unread by the peer beyond which events to it are dropped
 _CLOSE_TIMEOUT = 2.0
@@ -80,7 +81,7 @@ class Connection:
 
         def heard(data: bytes) -> bytes:
             self._heard = self._loop.time()
-            return data if self.unread else at_once(data)
+            return data if self.unread or len(data) > _SHORT else at_once(data)
 
         keeper: asyncio.Task | None = None
         try:
