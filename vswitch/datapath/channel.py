@@ -27,7 +27,7 @@ HEADER_LEN = _HEADER.size
 assert ffi.sizeof("struct dp_msg") == HEADER_LEN
 BODY_MAX = lib.DP_MSG_MAX - HEADER_LEN
 _READS_PER_TURN = 64        # messages taken before other tasks of the loop get their turn
-_SECONDS_PER_TURN = 0.001   # likewise
+_SECONDS_PER_TURN = 0.0001  # likewise
 _WINDOW = 8                 # requests about one bridge under way in the datapath
 _UNANSWERED = 8             # posts about one bridge in a row that are answered only if they are refused
 _IN_ORDER = {lib.DP_FLOW_MOD, lib.DP_PACKET_OUT, lib.DP_BARRIER}    # whose answer tells that earlier posts were carried out

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 PROBE = 5.0                 # seconds without a message after which an echo is sent, and again the connection given up
 _HELLO_TIMEOUT = 10.0
-_READ = 8 << 10             # bytes handled in one step of the event loop
+_READ = 16 << 10            # bytes handled in one step of the event loop
 _SHORT = 2 << 10            # bytes that may be handled in the callback which they come with
 _UNSENT = 128 << 10         # bytes that the kernel takes beyond what the peer's window lets it send
 _EVENTS_WAITING = 256 << 10 # bytes unread by the peer beyond which events to it are dropped
@@ -96,6 +96,7 @@ class Connection:
                 if frames:
                     await handle(frames)
                     await self.drain()
+                    await asyncio.sleep(0)      # there may be more here already: others' turn first
                 self._reader.at_once = None if self._buffer else heard
                 frames = await self._read(take)
                 self._reader.at_once = None
