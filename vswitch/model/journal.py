@@ -108,7 +108,8 @@ class Journal:
             draft.add(body)
             draft.log(b"".join(self._since))
             if draft.finish(self._path):
-                self._close_file()
+                # Elsewhere: with its last user the file goes, which takes the kernel milliseconds.
+                asyncio.get_running_loop().run_in_executor(None, self._close_file, self._file)
                 self._file = draft.file
                 self._base, self._logged, self._mend_at = draft.count, 0, None
 
@@ -116,9 +117,10 @@ class Journal:
             self._rewriting = False
             self._since.clear()
             if self._file is not draft.file:
+                error = draft.error
                 draft.discard()
-                if draft.error is not None:
-                    self._failed(draft.error)
+                if error is not None:
+                    self._failed(error)
 
         future = client.dump_flows_now(self._bridge_id, ALL_FLOWS, draft.add, last)
         future.add_done_callback(done)
@@ -157,15 +159,16 @@ class Journal:
         return taken
 
     def close(self) -> None:
-        self._close_file()
+        self._close_file(self._file)
 
     def remove(self) -> None:
-        self._close_file()
+        self._close_file(self._file)
         self._path.unlink(missing_ok=True)
 
-    def _close_file(self) -> None:
+    @staticmethod
+    def _close_file(file: RawIOBase) -> None:
         with contextlib.suppress(OSError):      # what it could not write was told of already
-            self._file.close()
+            file.close()
 
 
 class _Draft:
@@ -207,6 +210,8 @@ class _Draft:
                 self.error = e
 
     def discard(self) -> None:
+        """What else comes is ignored."""
+        self.error = self.error or OSError("given up")
         with contextlib.suppress(OSError):
             if self.file is not None:
                 self.file.close()
