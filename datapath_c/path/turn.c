@@ -9,7 +9,9 @@
 #define FEW 4                  /* packets: of batches that small, the fixed part is believed to be less, lest packets look free */
 #define COST_LEAP 4            /* the most that packets become dearer from one batch to the next */
 #define RING_BATCH 16          /* packets of the smallest batch from a ring in memory */
-#define PEEK 4                 /* quiet rings at each look */
+#define FEW_PACKETS 8          /* that are taken at once if they fit until the slice's grace is over */
+#define GRACE 4                /* this part of a slice */
+#define PEEK 2                 /* quiet rings at each look */
 #define PEEKS_A_UNIT 3         /* of base/step.h, on virtual clocks */
 #define SWITCH_UNITS 2         /* likewise: leaving a turn for another's */
 #define FIRST_COST_NS 250      /* of a packet, before any was measured */
@@ -18,7 +20,7 @@
 static bool to_watch(const struct worker *w, const struct wtenant *t)
 {
     const struct runqueue *q = &w->sched.queue;
-    return q->ops->overtaker && (w->n_quiet > t->n_quiet || q->n_fresh > (t->subject.entity.boost != 0));
+    return q->ops->overtaker && (w->n_quiet > t->n_quiet || (q->n_fresh && !t->subject.entity.boost));
 }
 
 /* The turn is in `bucket` from now on. A policy without protection has no end of a slice. Whoever ended another's turn pays for the
@@ -28,6 +30,7 @@ static void begin_slice(struct worker *w, struct wtenant *t, uint64_t *bucket)
     worker_account(w, bucket);
     w->turn_start = w->looked = w->now;
     w->deadline = w->sched.queue.ops->protects ? w->now + w->slice : UINT64_MAX;
+    w->grace = w->sched.queue.ops->protects ? w->deadline + w->slice / GRACE : UINT64_MAX;
     w->watchful = to_watch(w, t);
     uint64_t change = w->overtaken ? w->now - w->overtaken : 0;
     if (change && change < w->slice && w->row->system[DP_SYS_POLL] >= change) {
@@ -176,6 +179,8 @@ static unsigned batch_size(const struct worker *w, const struct wtenant *t)
     uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000, until = w->now + fixed;
     uint64_t left = w->deadline > until ? w->deadline - until : 0;
     uint64_t n = left / t->cost;
+    if (n < FEW_PACKETS && until + FEW_PACKETS * t->cost <= w->grace)
+        n = FEW_PACKETS;
     return n < 1 ? 1 : n > BATCH ? BATCH : (unsigned)n;
 }
 
@@ -213,7 +218,7 @@ static void run_batch(struct worker *w, struct wtenant *t)
     unsigned max = batch_size(w, t);
     /* Of a ring in memory it is the first packet that is dear, if another core's caches have it: fewer would not be faster, but
      * would look dearer each, and make the next batches smaller still. */
-    if (q->port->ops->ready && max < RING_BATCH)
+    if (q->port->ops->takes_loans && max < RING_BATCH)
         max = RING_BATCH;
     uint64_t before = turn_spent(w, t);
     t->at = q->port;

@@ -38,7 +38,7 @@ bool turn_watch(struct worker *w);
 void turn_look(struct worker *w);
 static inline void turn_check(struct worker *w)
 {
-    if (__builtin_expect(w->now >= w->deadline, 0))
+    if (__builtin_expect(w->now >= w->grace, 0))
         turn_yield(w);
     else if (w->watchful && w->now - w->looked >= w->slice / 16)
         turn_watch(w);

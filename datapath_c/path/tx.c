@@ -78,7 +78,7 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
         w->looked = clock_now();
         note_cost(s, w->looked - now, n, w->watchful);
         now = w->looked;
-        if (now >= w->deadline) {
+        if (now >= w->grace || (now >= w->deadline && i + n < s->n)) {
             turn_yield(w);
             now = w->now;
         } else if (w->watchful && turn_watch(w)) {

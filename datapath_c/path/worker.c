@@ -268,8 +268,12 @@ bool worker_step(struct worker *w)
         any = true;
     }
     struct subject *s = scheduler_pick(&w->sched, w->now);
-    if (!s)
-        return w->letters || idle(w) || any;
+    if (!s && (w->letters || idle(w)))
+        return true;
+    if (!s) {
+        runqueue_lull(&w->sched.queue);
+        return any;
+    }
     struct wtenant *t = s == &w->uplink ? NULL : (struct wtenant *)s;
     if (t) {
         uint64_t cycles = turn_run(w, t);

@@ -63,6 +63,7 @@ struct worker {
     uint64_t overtaken;        /* clock, when the last turn was ended for another's sake, or 0 */
     uint32_t looks, unread;    /* at rings; those since the clock was read */
     uint64_t turn_start, deadline;
+    uint64_t grace;            /* later than the deadline by so little that a few packets in hand are finished rather than left */
     uint64_t looked;           /* clock, when time was last looked at within a turn */
     uint64_t stalled;          /* cycles of this stretch in which the machine had taken the core away */
     uint64_t *stage;           /* what the turn was in when it was suspended */

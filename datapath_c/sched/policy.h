@@ -14,6 +14,9 @@ struct entity {                /* a tenant on a worker */
     uint64_t vtime;            /* cycles spent, times VTIME_ONE / weight; wraps around */
     uint64_t rest;             /* of the division, so that shares are exact: less than weight */
     uint64_t weight;
+    uint64_t scaled, inverse;  /* the weight that these belong to: 2^64 / weight, */
+    uint64_t slice;            /* and a slice's virtual time, for slices of */
+    uint64_t slice_cycles;
     uint32_t position;         /* in the runqueue's heap or the parked ones', 0 = in none */
     bool runnable, parked;
     uint32_t lulls;            /* of the runqueue's, that it has seen */
@@ -29,7 +32,7 @@ struct runqueue {
     uint64_t vtime;            /* of the last one picked: never falls */
     uint64_t slice;            /* cycles */
     uint32_t n_fresh;          /* runnable ones with a boost */
-    uint32_t lulls;            /* times that nobody was runnable any more */
+    uint32_t lulls;            /* runqueue_lull() */
     struct entity *first, *last;
     uint32_t n;
 };
@@ -73,8 +76,13 @@ static inline void runqueue_sleep(struct runqueue *q, struct entity *e)
         return;
     q->ops->remove(q, e);
     e->runnable = false;
-    if (!--q->n)
-        q->lulls++;
+    q->n--;
+}
+
+/* Somebody looked, and nobody has work: not only nobody who is known to have. */
+static inline void runqueue_lull(struct runqueue *q)
+{
+    q->lulls++;
 }
 
 static inline struct entity *runqueue_pick(struct runqueue *q)

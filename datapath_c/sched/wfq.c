@@ -15,38 +15,55 @@
 #define MARGIN 4               /* this part of a slice somebody must be behind to have the running one's turn ended */
 #define MAX_CYCLES (UINT64_C(1) << 38)
 
+/* Divisions are what takes time in a decision: one for each change of a weight. */
+static void scale(const struct runqueue *q, struct entity *e)
+{
+    if (__builtin_expect(e->scaled == e->weight && e->slice_cycles == q->slice, 1))
+        return;
+    e->scaled = e->weight;
+    e->inverse = e->weight > 1 ? (uint64_t)(((unsigned __int128)1 << 64) / e->weight) : UINT64_MAX;
+    e->slice_cycles = q->slice;
+    e->slice = q->slice * VTIME_ONE / e->weight;
+}
+
+/* The quotient of `spent` and the weight; the rest stays in e->rest. */
+static uint64_t divide(struct entity *e, uint64_t spent)
+{
+    uint64_t quotient = (uint64_t)(((unsigned __int128)spent * e->inverse) >> 64), rest = spent - quotient * e->weight;
+    for (; rest >= e->weight; rest -= e->weight)       /* twice at most */
+        quotient++;
+    e->rest = rest;
+    return quotient;
+}
+
 static uint64_t in_vtime(const struct entity *e, uint64_t cycles)
 {
-    return cycles * VTIME_ONE / e->weight;
+    return (uint64_t)(((unsigned __int128)(cycles * VTIME_ONE) * e->inverse) >> 64);
 }
 
 static void limit_debt(const struct runqueue *q, struct entity *e)
 {
-    uint64_t most = q->vtime + in_vtime(e, q->slice * DEBT_SLICES);
+    uint64_t most = q->vtime + e->slice * DEBT_SLICES;
     if (key_before(most, e->vtime)) {
         e->vtime = most;
         e->rest = 0;
     }
 }
 
-/* More than by having gone ahead, and by its last turn. */
-static bool in_debt(const struct runqueue *q, const struct entity *e)
-{
-    return key_before(q->vtime + in_vtime(e, (AHEAD_SLICES + 2) * q->slice), e->vtime);
-}
-
 static int add(struct runqueue *q, struct entity *e)
 {
-    uint64_t ahead = in_vtime(e, q->slice * AHEAD_SLICES), front = q->vtime - ahead;
-    bool anew = e->lulls != q->lulls && !in_debt(q, e);
-    e->lulls = q->lulls;
-    e->ran = 0;
-    if (anew || key_before(e->vtime, front)) {
+    scale(q, e);
+    uint64_t ahead = e->slice * AHEAD_SLICES, front = q->vtime - ahead;
+    /* More than by having gone ahead, and by its last turn. */
+    bool owes = key_before(q->vtime + e->slice * (AHEAD_SLICES + 2), e->vtime);
+    if ((e->lulls != q->lulls && !owes) || key_before(e->vtime, front)) {
         e->vtime = front;
         e->rest = 0;
     }
     limit_debt(q, e);
-    e->boost = in_debt(q, e) ? 0 : ahead;
+    e->lulls = q->lulls;
+    e->ran = 0;
+    e->boost = owes ? 0 : ahead;
     int error = heap_add(&q->heap, e, e->vtime - e->boost);
     q->n_fresh += !error && e->boost;
     return error;
@@ -73,14 +90,13 @@ static void charge(struct runqueue *q, struct entity *e, uint64_t cycles)
     assert(e->weight);
     if (cycles > MAX_CYCLES)
         cycles = MAX_CYCLES;
-    uint64_t spent = cycles * VTIME_ONE + e->rest;
+    scale(q, e);
     e->ran += cycles;
     if (e->boost && e->ran >= q->slice) {
         e->boost = 0;
         q->n_fresh -= e->runnable;
     }
-    e->vtime += spent / e->weight;
-    e->rest = spent % e->weight;
+    e->vtime += divide(e, cycles * VTIME_ONE + e->rest);
     limit_debt(q, e);
     if (e->runnable)
         heap_later(&q->heap, e, e->vtime - e->boost);
@@ -92,7 +108,7 @@ static struct entity *overtaker(struct runqueue *q, const struct entity *running
 {
     if (running->boost && running->ran + cycles < q->slice)
         return NULL;
-    uint64_t reached = running->vtime + in_vtime(running, cycles) - in_vtime(running, q->slice / MARGIN);
+    uint64_t reached = running->vtime + in_vtime(running, cycles) - running->slice / MARGIN;
     for (uint32_t i = 1; i <= q->heap.n && i <= 3; i++) {
         struct entity *e = q->heap.at[i].entity;
         if (e != running && e->boost && key_before(q->heap.at[i].key, reached))

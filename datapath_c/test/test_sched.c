@@ -116,6 +116,7 @@ static void a_lull_makes_all_equal(void **state)
     runqueue_wake(&s, &e[0]);
     run(&s, e, cost, spent, 100);
     runqueue_sleep(&s, &e[0]);
+    runqueue_lull(&s);
     runqueue_wake(&s, &e[0]);
     runqueue_wake(&s, &e[1]);
     assert_int_equal(e[0].vtime, e[1].vtime);
