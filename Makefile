@@ -88,8 +88,9 @@ interop: deps-test build ryu-env faucet-env
 
 # A victim beside each adversary, with protection and without: what of time protection's claims holds.
 OUT ?= build/isolation
-bench-isolation: build
+bench-isolation: deps-test build
 	$(BIN)/python -P benchmarks/isolation.py $(OUT)
+	$(SUDO) $(BIN)/python -P benchmarks/isolation_vms.py $(OUT)
 
 # A controller's flow-mods beside another tenant's controller that never stops.
 bench-control: build

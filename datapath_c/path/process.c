@@ -11,6 +11,7 @@
  * is no look at the clock in these stages: the batch's size is chosen by what such packets cost. */
 #define PARSE_UNITS 1
 #define ACT_UNITS 2
+#define RAW_PACKETS 4          /* in a unit, where the port alone decides */
 
 
 #define SAMPLE_BATCHES 16
@@ -43,12 +44,12 @@ unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct 
     return 0;
 }
 
-static void stage_step(const struct worker *w, unsigned packets, int32_t units)
+static void stage_step(const struct worker *w, int32_t units)
 {
     if (w->watchful)
-        step((int32_t)packets * units);
+        step(units);
     else
-        step_spend(packets * (uint32_t)units);
+        step_spend((uint32_t)units);
 }
 
 static unsigned act_chunk(const struct worker *w)
@@ -77,8 +78,8 @@ static bool by_port(struct worker *w, struct wtenant *t, struct packet **packets
     worker_account(w, &t->account->cycles[DP_STAGE_ACT]);
     t->account->megaflow_hits += n;
     for (unsigned i = 0, k; i < n; i += k) {
-        k = n - i < act_chunk(w) ? n - i : act_chunk(w);
-        stage_step(w, k, ACT_UNITS);
+        k = w->watchful && n - i > TURN_RING_CHUNK ? TURN_RING_CHUNK : n - i;
+        stage_step(w, ((int32_t)k + RAW_PACKETS - 1) / RAW_PACKETS);
         if (step_ending()) {
             give_up(t, packets + i, n - i);
             return true;
@@ -114,7 +115,7 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
     for (unsigned i = 0, next = 0; i < n; i++) {
         if (i == next) {
             unsigned k = n - i < turn_chunk(w) ? n - i : turn_chunk(w);
-            stage_step(w, k, PARSE_UNITS);
+            stage_step(w, (int32_t)k * PARSE_UNITS);
             next = i + k;
         }
         parse(packets[i]);

@@ -199,7 +199,7 @@ static void note_cost(struct wtenant *t, uint64_t cycles, unsigned n)
 /* A few at a time where others are watched, so that none of them waits for all. */
 static unsigned rx_watching(struct worker *w, struct rxq *q, struct port_io *io, struct packet **out, unsigned max)
 {
-    unsigned n = 0, chunk = q->port->ops->takes_loans ? 2 * TURN_CHUNK : TURN_CHUNK / 2;
+    unsigned n = 0, chunk = q->port->ops->takes_loans ? TURN_RING_CHUNK : TURN_CHUNK / 2;
     while (w->watchful && n + chunk < max && !steps.ending) {
         unsigned got = q->port->ops->rx(q, io, out + n, chunk);
         n += got;

@@ -20,13 +20,13 @@ static unsigned burst(const struct worker *w, const struct stage *s, uint64_t no
     return n < 1 ? 1 : n < PORT_STAGE ? (unsigned)n : PORT_STAGE;
 }
 
-/* `n` and those few more that a ring takes for next to nothing. */
-static unsigned ring_burst(const struct stage *s, unsigned from, unsigned n)
+/* `n` and those few more, `most` together, that a ring takes for next to nothing. */
+static unsigned ring_burst(const struct stage *s, unsigned from, unsigned n, unsigned most)
 {
     uint32_t bytes = 0;
     for (unsigned i = 0; i < n; i++)
         bytes += s->at[from + i]->len;
-    while (n < RING_BURST && from + n < s->n && (bytes += s->at[from + n]->len) <= RING_BYTES)
+    while (n < most && from + n < s->n && (bytes += s->at[from + n]->len) <= RING_BYTES)
         n++;
     return n;
 }
@@ -61,7 +61,7 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     uint64_t packets = io.counters->tx_packets, bytes = io.counters->tx_bytes;
     if (!s->cost)
         s->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
-    unsigned n, chunk = out->ops->takes_loans ? 2 * TURN_CHUNK : TURN_CHUNK / 2;
+    unsigned n, chunk = out->ops->takes_loans ? TURN_RING_CHUNK : TURN_CHUNK / 2;
     uint64_t now = w->looked > w->now ? w->looked : w->now;    /* of the account's switch, or the last port's end */
     for (unsigned i = 0; i < s->n; i += n) {
         if (step_ending()) {
@@ -72,8 +72,8 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
         if (w->watchful && n > chunk)
             n = chunk;
         n = n < s->n - i ? n : s->n - i;
-        if (out->ops->takes_loans && !w->watchful)
-            n = ring_burst(s, i, n);
+        if (out->ops->takes_loans)
+            n = ring_burst(s, i, n, w->watchful ? TURN_RING_CHUNK : RING_BURST);
         out->ops->tx(out, &io, s->at + i, n);
         w->looked = clock_now();
         note_cost(s, w->looked - now, n, w->watchful);
