@@ -8,7 +8,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.adversaries import load_all  # noqa: E402
 from benchmarks.adversaries.frames import udp  # noqa: E402
-from benchmarks.isolation import CORE, MS, beside, capacity, half_a_core  # noqa: E402
+from benchmarks.isolation import CORE, MS, beside, capacity, half_a_core, useful_per_core  # noqa: E402
 from benchmarks.lab import Lab, Source, summary, victim  # noqa: E402
 
 ADVERSARIES = {adversary.name: adversary for adversary in load_all()}
@@ -74,6 +74,12 @@ def test_idle_tenants_cost_nothing():
             lab.run(sources, 5 * MS)
             found.append((summary(sources[0])["p99_us"], sum(source.delivered for source in sources)))
     assert found[0] == found[1]
+
+
+def test_bursty_tenants_share_a_core(each_ns):
+    found = useful_per_core(each_ns, 0.25, 5)
+    assert found["ratio"] >= 3.5 and found["lost"] == 0
+    assert useful_per_core(each_ns, 1.0, 5)["ratio"] < 1       # the experiment can fail: all at once ask for 1.6 cores
 
 
 def test_cpu_max_holds_on_an_idle_core():
