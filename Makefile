@@ -88,8 +88,9 @@ interop: deps-test build ryu-env faucet-env
 
 # A victim beside each adversary, with protection and without: what of time protection's claims holds.
 OUT ?= build/isolation
-bench-isolation: build
+bench-isolation: deps-test build
 	$(BIN)/python -P benchmarks/isolation.py $(OUT)
+	$(SUDO) $(BIN)/python -P benchmarks/isolation_vms.py $(OUT)
 
 # A controller's flow-mods beside another tenant's controller that never stops.
 bench-control: build
@@ -115,9 +116,10 @@ bench-churn: deps-test build
 conformance: deps-test build
 	$(SUDO) $(BIN)/python -P tests/conformance/run.py $(CASES)
 
-# Cycles per packet in each stage, without ports.
+# Cycles per packet in each stage, without ports; and of busy tenants with and without protection.
 bench-path: build
 	for flows in 1 1000 10000 100000; do build/release/datapath_c/bench/bench_path $$flows; done
+	for tenants in 1 8 64; do build/release/datapath_c/bench/bench_turns $$tenants; done
 
 clean:
 	rm -rf build

@@ -56,8 +56,9 @@ class Switch:
     name = ""
     worker = ""                 # part of its worker thread's name
 
-    def __init__(self, directory: Path, n_ports: int):
+    def __init__(self, directory: Path, n_ports: int, bridges: dict[str, int] | None = None):
         self.directory = directory
+        self.bridges = bridges or {"br": n_ports}      # with how many of the ports
         self.sockets = [directory / f"vm{number + 1}" for number in range(n_ports)]
         self.pids: list[int] = []
         self.children: list[subprocess.Popen] = []
@@ -74,6 +75,8 @@ class Switch:
     def pin(self) -> None:
         """Other programs on this machine take less of the worker's core so."""
         for pid in self.pids:
+            for setting in Path(f"/proc/{pid}").glob("autogroup"):      # a session of its own, if the control plane started it
+                setting.write_text("-20")
             for task in Path(f"/proc/{pid}/task").iterdir():
                 if self.worker in (task / "comm").read_text():
                     os.setpriority(os.PRIO_PROCESS, int(task.name), -20)
@@ -98,14 +101,20 @@ class Switch:
                 child.kill()
                 child.wait()
 
-    def flows(self, lines: list[str]) -> None:
+    def flows(self, lines: list[str], bridge: str = "br") -> None:
         """Replaces all rules."""
         path = self.directory / "flows"
         path.write_text("\n".join(lines) + "\n")
-        run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", self.management)
-        run("ovs-ofctl", "-O", "OpenFlow13", "add-flows", self.management, path)
+        management = f"unix:{self.management / f'{bridge}.mgmt'}"
+        run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", management)
+        run("ovs-ofctl", "-O", "OpenFlow13", "add-flows", management, path)
 
-    management = ""
+    def bridge_ports(self) -> list[tuple[str, int, int, Path]]:
+        """Bridge, its port's number, the socket's number and path."""
+        places = [(bridge, port_no) for bridge, n in self.bridges.items() for port_no in range(1, n + 1)]
+        return [(*place, i, path) for i, (place, path) in enumerate(zip(places, self.sockets, strict=True), 1)]
+
+    management = Path()         # where the bridges' sockets for ovs-ofctl are
 
     def begin(self) -> None:
         """Busy time counts from here."""
@@ -117,16 +126,19 @@ class Switch:
 class Ours(Switch):
     name = "this switch"
 
-    def __init__(self, directory: Path, n_ports: int, datapath: Path | None = None):
-        super().__init__(directory, n_ports)
-        ports = "\n".join(f"          vm{i + 1}: {{kind: vhost-user, mode: client, socket: {path}, port_no: {i + 1}}}"
-                          for i, path in enumerate(self.sockets))
+    def __init__(self, directory: Path, n_ports: int, datapath: Path | None = None, bridges: dict[str, int] | None = None):
+        super().__init__(directory, n_ports, bridges)
+        lines = ["tenants:"]
+        for bridge in self.bridges:     # a tenant each
+            lines += [f"  t-{bridge}:", "    bridges:", f"      {bridge}:", "        fail_mode: secure", "        ports:"]
+            lines += [f"          vm{number}: {{kind: vhost-user, mode: client, socket: {path}, port_no: {port_no}}}"
+                      for name, port_no, number, path in self.bridge_ports() if name == bridge]
         config = directory / "config.yaml"
-        config.write_text(f"tenants:\n  red:\n    bridges:\n      br:\n        fail_mode: secure\n        ports:\n{ports}\n")
+        config.write_text("\n".join(lines) + "\n")
         self.spawn(SCRIPTS / "vswitchd", "--state", directory / "state", "--run", directory / "run", "--poll", "--stop-datapath",
                    "--config", config, *(["--datapath", datapath] if datapath else []), core=GUEST_CORE)
-        self.management = f"unix:{directory}/run/br.mgmt"
-        wait_for("our switch", lambda: (directory / "run" / "br.mgmt").exists())
+        self.management = directory / "run"
+        wait_for("our switch", lambda: (directory / "run" / f"{next(iter(self.bridges))}.mgmt").exists())
         self.stats = stats_pb2_grpc.StatsServiceStub(grpc.insecure_channel(f"unix:{directory}/run/api.sock"))
         log = (directory / "vswitchd.log")
         wait_for("our datapath", lambda: "configuration applied" in log.read_text())
@@ -164,10 +176,10 @@ class OpenVswitch(Switch):
     worker = "pmd"
     settings = ()
 
-    def __init__(self, directory: Path, n_ports: int):
+    def __init__(self, directory: Path, n_ports: int, bridges: dict[str, int] | None = None):
         if not OVS_DPDK.exists():
             raise MissingPeer("Open vSwitch with DPDK is not installed: apt-get install openvswitch-switch-dpdk")
-        super().__init__(directory, n_ports)
+        super().__init__(directory, n_ports, bridges)
         self.huge_pages = HUGE_PAGES.read_text()
         try:
             self._start(directory)
@@ -191,11 +203,12 @@ class OpenVswitch(Switch):
         switch = self.spawn(OVS_DPDK, database, f"--unixctl={self.control}", "-vconsole:warn", f"--log-file={directory}/ovs.log")
         wait_for("Open vSwitch", self.control.exists, 60)
         vsctl = self.vsctl[:-1]
-        run(*vsctl, "add-br", "br", "--", "set", "bridge", "br", "datapath_type=netdev", "fail_mode=secure")
-        for number, path in enumerate(self.sockets, 1):
-            run(*vsctl, "add-port", "br", f"vm{number}", "--", "set", "interface", f"vm{number}", "type=dpdkvhostuserclient",
-                f"options:vhost-server-path={path}", f"ofport_request={number}")
-        self.management = f"unix:{directory}/br.mgmt"
+        for bridge in self.bridges:
+            run(*vsctl, "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev", "fail_mode=secure")
+        for bridge, port_no, number, path in self.bridge_ports():
+            run(*vsctl, "add-port", bridge, f"vm{number}", "--", "set", "interface", f"vm{number}", "type=dpdkvhostuserclient",
+                f"options:vhost-server-path={path}", f"ofport_request={port_no}")
+        self.management = directory
         self.pids = [switch.pid]
         self.pin()
 

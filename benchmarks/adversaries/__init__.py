@@ -29,7 +29,7 @@ class Adversary:
 
 
 NAMES = ("small_packets", "new_flows", "tuple_space", "masks", "ramp", "tables", "groups", "select", "flood", "segments", "malformed",
-         "packet_ins", "churn", "bursts", "hoard", "ports")
+         "packet_ins", "churn", "hidden", "encapsulated", "bursts", "hoard", "wakes", "ports")
 
 
 def load(name: str) -> list[Adversary]:

@@ -18,7 +18,7 @@ void clock_init(bool virtual)
 {
     clock_virtual = virtual;
     clock_counted = 0;
-    steps = (struct steps){.left = STEP_CHECK};
+    steps = (struct steps){.left = STEP_CHECK, .budget = STEP_CHECK};
     if (virtual) {
         clock_hz = 1000000000;
         clock_virtual_now = 3600 * clock_hz;
@@ -38,5 +38,5 @@ void clock_warp(uint64_t cycles)
 
 uint64_t clock_read_virtual(void)
 {
-    return clock_virtual_now + (clock_counted ? (uint64_t)(STEP_CHECK - steps.left) * clock_counted : 0);
+    return clock_virtual_now + (clock_counted ? (uint64_t)(steps.budget - steps.left) * clock_counted : 0);
 }

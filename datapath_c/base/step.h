@@ -12,13 +12,15 @@
 #include "base/clock.h"
 
 #define STEP_CHECK 24          /* units between two looks at the clock: about 768 cycles */
+#define STEP_WATCH 6           /* while others' rings are watched, between two looks at those */
 #define STEP_PROBE 2           /* a hash table's probe: up to three cache misses */
 #define STEP_SYSCALL STEP_CHECK
 #define STEP_COPY 2048         /* bytes that are copied in one step */
 #define STEP_COPY_UNITS 8
 
 struct steps {
-    int32_t left;              /* units until the next look */
+    int32_t left;              /* units until the next look, */
+    int32_t budget;            /* of so many between two */
     bool ending;               /* the turn is to be given up: do no more than leaves things whole */
     void (*over)(void *);      /* NULL outside turns */
     void *arg;
@@ -27,6 +29,8 @@ struct steps {
 extern __thread struct steps steps __attribute__((tls_model("initial-exec")));
 
 void step_over(void);
+/* So many units between two looks from now on. */
+void step_budget(int32_t units);
 
 static inline void step(int32_t units)
 {

@@ -24,7 +24,7 @@ static const char usage[] =
     "usage: vswitch-guest --port PATH[,KEY...] ... [--send PORT:KEY=VALUE,...] ... [options]\n"
     "  --port PATH[,listen][,packed][,mergeable][,event-idx][,in-order][,offloads][,huge][,pairs=N][,size=N][,buffer=N]\n"
     "      a guest's device; ports count from 0. listen: at the socket, else connect to it\n"
-    "  --send PORT:len=60,flows=1,rate=PPS,poisson,outstanding=N,burst=32,stamp,queue=0,dst=MAC,src=MAC,pcap=FILE,hex=BYTES,\n"
+    "  --send PORT:len=60,flows=1,rate=PPS,poisson,outstanding=N,burst=32,train=N,stamp,queue=0,dst=MAC,src=MAC,pcap=FILE,hex=BYTES,\n"
     "              sweep=OFFSET/WIDTH/COUNT[/FIRST][/random|/flip],seed=N\n"
     "      a stream from that port; rate 0 (default) is as fast as it goes; outstanding: a closed loop\n"
     "  --seconds S       measured (default 2)      --warm-up S   before that (default 0.5)\n"

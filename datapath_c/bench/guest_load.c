@@ -142,6 +142,8 @@ const char *load_parse(struct load *l, char *text)
             l->outstanding = (uint32_t)atoi(value);
         else if (!strcmp(key, "burst"))
             l->burst = (uint32_t)atoi(value);
+        else if (!strcmp(key, "train"))
+            l->train = (uint32_t)atoi(value);
         else if (!strcmp(key, "seed"))
             l->seed = (uint64_t)atoll(value);
         else if (!strcmp(key, "dst"))
@@ -211,6 +213,10 @@ uint32_t load_frame(struct load *l, uint8_t *to, uint64_t stamp)
 double load_gap(struct load *l, double hz)
 {
     double mean = hz / l->rate;
+    if (l->train) {
+        l->in_train = (l->in_train + 1) % l->train;
+        return l->in_train ? 0 : mean * l->train;
+    }
     if (!l->poisson)
         return mean;
     return -log(((double)(draw(l) >> 11) + 0.5) / (double)(1ull << 53)) * mean;

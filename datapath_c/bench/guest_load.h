@@ -29,13 +29,14 @@ struct load {
     bool poisson;
     uint32_t outstanding;      /* closed loop: so many on their way, 0 = open */
     uint32_t burst;
+    uint32_t train, in_train;  /* so many come at once, the rest of the time there are none; 0 = evenly */
     bool stamp;                /* every frame carries its time of sending */
     uint64_t seed;
     double due;                /* time-stamp counter of the next */
     uint64_t sent, full, returned, lost, last_return;
 };
 
-/* Reads "PORT:key=value,...": len, flows, rate, poisson, outstanding, burst, stamp, dst, src, pcap, hex, sweep. NULL or what is
+/* Reads "PORT:key=value,...": len, flows, rate, poisson, outstanding, burst, train, stamp, dst, src, pcap, hex, sweep. NULL or what is
  * wrong. */
 const char *load_parse(struct load *l, char *text);
 /* Writes the next frame to `to`, which has room for the longest; its length. */

@@ -1,5 +1,6 @@
 #include "path/lookup.h"
 #include "base/step.h"
+#include "path/turn.h"
 
 #define DEFAULT_MEGAFLOWS 65536
 
@@ -19,13 +20,19 @@ void lookup(struct worker *w, struct wtenant *t, struct packet **packets, unsign
     struct cache *c = lookup_cache(w, t);
     /* G1: pairs with tenant_changed (G0). These packets have been received, so they came before this moment. */
     uint64_t generation = atomic_load_explicit(&t->tenant->generation, memory_order_acquire);
-    step_spend(n);
     uint64_t emc = c ? c->emc_hits : 0, mega = c ? c->megaflow_hits : 0;
     const union key_words *keys[CACHE_BURST];
     for (unsigned i = 0; i < n; i++)
         keys[i] = &packets[i]->key;
-    if (c)
-        cache_lookup_all(c, keys, n, hits);
+    for (unsigned i = 0, k; i < n; i += k) {
+        k = n - i < turn_chunk(w) ? n - i : turn_chunk(w);
+        if (w->watchful)
+            step((int32_t)k);
+        else
+            step_spend(k);
+        if (c)
+            cache_lookup_all(c, keys + i, k, hits + i);
+    }
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = packets[i];
         struct megaflow *m = c ? hits[i] : NULL;

@@ -3,38 +3,62 @@
 #define QUIET_US 50            /* a ring is left after so long without a packet, */
 #define QUIET_POLL_US 20000    /* or with --poll, where nothing is saved by it but the looks */
 
+static struct wtenant *owner(struct worker *w, const struct rxq *q)
+{
+    return w->tenants[q->port->bridge->tenant->conf.id];
+}
+
+static void leave(struct worker *w, struct rxq *q)
+{
+    if (!q->next_quiet)
+        return;
+    if (w->quiet == q)
+        w->quiet = q->next_quiet == q ? NULL : q->next_quiet;
+    q->prev_quiet->next_quiet = q->next_quiet;
+    q->next_quiet->prev_quiet = q->prev_quiet;
+    q->next_quiet = q->prev_quiet = NULL;
+    w->n_quiet--;
+    owner(w, q)->n_quiet--;
+}
+
 void polling_begin(struct worker *w, struct rxq *q)
 {
-    q->last_ready = w->now;
+    leave(w, q);
     if (q->polled)
         return;
     q->polled = true;
-    q->next_polled = w->polled;
-    w->polled = q;
     q->port->ops->notify(q, false);
+}
+
+void polling_rest(struct worker *w, struct rxq *q)
+{
+    if (!q->polled)
+        return;
+    q->last_ready = w->now;
+    if (!w->quiet)
+        w->quiet = q->next_quiet = q->prev_quiet = q;
+    q->prev_quiet = w->quiet->prev_quiet;
+    q->next_quiet = w->quiet;
+    q->prev_quiet->next_quiet = q;
+    w->quiet->prev_quiet = q;
+    w->n_quiet++;
+    owner(w, q)->n_quiet++;
 }
 
 void polling_end(struct worker *w, struct rxq *q)
 {
-    if (!q->polled)
-        return;
-    struct rxq **link = &w->polled;
-    while (*link != q)
-        link = &(*link)->next_polled;
-    *link = q->next_polled;
+    leave(w, q);
     q->polled = false;
 }
 
-bool polling_look(struct worker *w)
+bool polling_look(struct worker *w, unsigned most)
 {
     bool any = false;
     uint64_t limit = clock_from_us(w->dp->poll ? QUIET_POLL_US : QUIET_US);
-    for (struct rxq *q = w->polled, *next; q; q = next) {
-        next = q->next_polled;
-        if (q->active) {
-            q->last_ready = w->now;
-            continue;
-        }
+    unsigned n = most < w->n_quiet ? most : w->n_quiet;
+    for (unsigned i = 0; i < n; i++) {
+        struct rxq *q = w->quiet;
+        w->quiet = q->next_quiet;
         bool ready = q->port->ops->ready(q);
         if (!ready && w->now - q->last_ready >= limit) {
             polling_end(w, q);
@@ -42,6 +66,21 @@ bool polling_look(struct worker *w)
             ready = q->port->ops->notify(q, true);
         }
         if (ready) {
+            worker_wake(w, q);
+            any = true;
+        }
+    }
+    return any;
+}
+
+bool polling_peek(struct worker *w, unsigned most)
+{
+    bool any = false;
+    unsigned n = most < w->n_quiet ? most : w->n_quiet;
+    for (unsigned i = 0; i < n; i++) {
+        struct rxq *q = w->quiet;
+        w->quiet = q->next_quiet;
+        if (q->port->ops->ready(q)) {
             worker_wake(w, q);
             any = true;
         }

@@ -4,10 +4,14 @@
 #define VSWITCH_POLLING_H
 #include "path/worker.h"
 
-/* The worker looks at the ring from now on. */
+/* The ring has something, or is said to: it is looked at from now on, whenever it has nothing. */
 void polling_begin(struct worker *w, struct rxq *q);
+/* It has nothing any more. For queues without a ring, nothing happens. */
+void polling_rest(struct worker *w, struct rxq *q);
 void polling_end(struct worker *w, struct rxq *q);
-/* Wakes the queues whose rings have something. Returns whether there was one. */
-bool polling_look(struct worker *w);
+/* Looks at the next `most` of the quiet rings and wakes those that have something. Returns whether there was one. */
+bool polling_look(struct worker *w, unsigned most);
+/* The same within a turn: none is left to its descriptor. */
+bool polling_peek(struct worker *w, unsigned most);
 
 #endif

@@ -7,10 +7,12 @@
 #include "path/turn.h"
 #include "path/tx.h"
 
-/* Of base/step.h, for each packet, on virtual clocks. There is no look at the clock in these stages: the batch's size is
- * chosen by what such packets cost. */
+/* Of base/step.h, for each packet. While others are watched, a stage goes through a batch in pieces, with a step after each; else there
+ * is no look at the clock in these stages: the batch's size is chosen by what such packets cost. */
 #define PARSE_UNITS 1
 #define ACT_UNITS 2
+#define RAW_PACKETS 4          /* in a unit, where the port alone decides */
+
 
 #define SAMPLE_BATCHES 16
 #define SAMPLE_RULES 8
@@ -42,6 +44,27 @@ unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct 
     return 0;
 }
 
+static void stage_step(const struct worker *w, int32_t units)
+{
+    if (w->watchful)
+        step(units);
+    else
+        step_spend((uint32_t)units);
+}
+
+static unsigned act_chunk(const struct worker *w)
+{
+    return w->watchful ? TURN_CHUNK / ACT_UNITS : BATCH;
+}
+
+/* The turn ends before its time. */
+static void give_up(struct wtenant *t, struct packet **packets, unsigned n)
+{
+    t->account->drops[DROP_INTERRUPTED] += n;
+    for (unsigned i = 0; i < n; i++)
+        packet_unref(packets[i]);
+}
+
 /* A batch whose port alone decides what becomes of it; false when it doesn't. */
 static bool by_port(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
 {
@@ -53,18 +76,17 @@ static bool by_port(struct worker *w, struct wtenant *t, struct packet **packets
     if (!m)
         return false;
     worker_account(w, &t->account->cycles[DP_STAGE_ACT]);
-    step_spend(n * ACT_UNITS);
     t->account->megaflow_hits += n;
-    act_raw(w, t, in, packets, n, m->program);
+    for (unsigned i = 0, k; i < n; i += k) {
+        k = w->watchful && n - i > TURN_RING_CHUNK ? TURN_RING_CHUNK : n - i;
+        stage_step(w, ((int32_t)k + RAW_PACKETS - 1) / RAW_PACKETS);
+        if (step_ending()) {
+            give_up(t, packets + i, n - i);
+            return true;
+        }
+        act_raw(w, t, in, packets + i, k, m->program);
+    }
     return true;
-}
-
-/* The turn ends before its time. */
-static void give_up(struct wtenant *t, struct packet **packets, unsigned n)
-{
-    t->account->drops[DROP_INTERRUPTED] += n;
-    for (unsigned i = 0; i < n; i++)
-        packet_unref(packets[i]);
 }
 
 /* One packet of every SAMPLE_BATCHES batches tells what its rules cost: so many times what it took. */
@@ -90,8 +112,12 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
     uint64_t *cycles = t->account->cycles;
     worker_account(w, &cycles[DP_STAGE_PARSE]);
     unsigned kept = 0;
-    step_spend(n * PARSE_UNITS);
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0, next = 0; i < n; i++) {
+        if (i == next) {
+            unsigned k = n - i < turn_chunk(w) ? n - i : turn_chunk(w);
+            stage_step(w, (int32_t)k * PARSE_UNITS);
+            next = i + k;
+        }
         parse(packets[i]);
         if (packets[i]->malformed && packets[i]->len < 14) {
             t->account->drops[DROP_MALFORMED]++;
@@ -106,7 +132,8 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
     bool slow = false;
     worker_account(w, &cycles[DP_STAGE_ACT]);
     turn_check(w);
-    step_spend(kept * ACT_UNITS);
+    if (!w->watchful)
+        step_spend(kept * ACT_UNITS);
     unsigned sample = ++t->batches % SAMPLE_BATCHES ? BATCH : t->batches / SAMPLE_BATCHES % (kept + 1);
     for (unsigned i = 0; i < kept; i++) {
         if (step_ending()) {
@@ -121,8 +148,15 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
             }
             unsigned same = 1;
             while (i + same < kept && i + same != sample && hits[i + same] == hits[i] &&
-                   packets[i + same]->rx_port == packets[i]->rx_port)
+                   packets[i + same]->rx_port == packets[i]->rx_port && same < act_chunk(w))
                 same++;
+            if (w->watchful) {
+                step((int32_t)(hits[i]->program->raw ? same : 1) * ACT_UNITS);
+                if (step_ending()) {
+                    give_up(t, packets + i, kept - i);
+                    return;
+                }
+            }
             if (hits[i]->program->raw) {
                 act_raw(w, t, packets[i]->rx_port, packets + i, same, hits[i]->program);
                 i += same - 1;

@@ -1,4 +1,5 @@
 #include "path/turn.h"
+#include "path/polling.h"
 #include "path/process.h"
 #include "flow/cache.h"
 
@@ -8,19 +9,43 @@
 #define FEW 4                  /* packets: of batches that small, the fixed part is believed to be less, lest packets look free */
 #define COST_LEAP 4            /* the most that packets become dearer from one batch to the next */
 #define RING_BATCH 16          /* packets of the smallest batch from a ring in memory */
+#define FEW_PACKETS 8          /* that are taken at once if they fit until the slice's grace is over */
+#define GRACE 4                /* this part of a slice */
+#define PEEK 2                 /* quiet rings at each look */
+#define PEEKS_A_UNIT 3         /* of base/step.h, on virtual clocks */
+#define SWITCH_UNITS 2         /* likewise: leaving a turn for another's */
 #define FIRST_COST_NS 250      /* of a packet, before any was measured */
 
-/* A policy without protection has no end of a slice. */
-static void begin_slice(struct worker *w)
+/* Whether somebody can come who is due before the slice's end: one who sleeps with a ring that can be looked at, or has just woken. */
+static bool to_watch(const struct worker *w, const struct wtenant *t)
 {
+    const struct runqueue *q = &w->sched.queue;
+    return q->ops->overtaker && (w->n_quiet > t->n_quiet || (q->n_fresh && !t->subject.entity.boost));
+}
+
+/* The turn is in `bucket` from now on. A policy without protection has no end of a slice. Whoever ended another's turn pays for the
+ * change. */
+static void begin_slice(struct worker *w, struct wtenant *t, uint64_t *bucket)
+{
+    worker_account(w, bucket);
     w->turn_start = w->looked = w->now;
     w->deadline = w->sched.queue.ops->protects ? w->now + w->slice : UINT64_MAX;
+    w->grace = w->sched.queue.ops->protects ? w->deadline + w->slice / GRACE : UINT64_MAX;
+    w->watchful = to_watch(w, t);
+    uint64_t change = w->overtaken ? w->now - w->overtaken : 0;
+    if (change && change < w->slice && w->row->system[DP_SYS_POLL] >= change) {
+        account_move(&w->clerk, &w->row->system[DP_SYS_POLL], bucket, change);
+        w->turn_start = w->overtaken;
+    }
+    w->overtaken = 0;
+    if (steps.budget != (w->watchful ? STEP_WATCH : STEP_CHECK))
+        step_budget(w->watchful ? STEP_WATCH : STEP_CHECK);
 }
 
 /* ---- suspension ---- */
 
-/* From here on what the turn has read is its to hold on to. */
-static void suspend(struct worker *w, struct wtenant *t)
+/* From here on what the turn has read is its to hold on to. It goes on in `bucket`. */
+static void suspend(struct worker *w, struct wtenant *t, uint64_t *bucket)
 {
     uint32_t id = t->tenant->conf.id;
     uint32_t n = atomic_load_explicit(&w->turns[id], memory_order_relaxed);
@@ -29,11 +54,10 @@ static void suspend(struct worker *w, struct wtenant *t)
         atomic_store_explicit(&w->turns[id], n + 1, memory_order_release);
     t->suspended = true;
     t->account->yields++;
-    uint64_t *bucket = w->stage = w->clerk.bucket;
+    w->stage = bucket;
     fiber_switch(t->fiber, &w->loop);
     t->suspended = false;
-    w->now = account_switch(&w->clerk, bucket);
-    begin_slice(w);
+    begin_slice(w, t, bucket);
 }
 
 /* What was begun before the suspension is finished: nothing that was read then is in use any more. */
@@ -48,13 +72,50 @@ static void settle(struct worker *w, struct wtenant *t)
 void turn_yield(struct worker *w)
 {
     if (w->running && w->running->fiber && !steps.ending)
-        suspend(w, w->running);
+        suspend(w, w->running, w->clerk.bucket);
 }
 
-/* STEP_CHECK units of work have gone by. */
-static void look_at_clock(void *worker)
+/* Looks at a few of the rings that were quiet. Whether somebody is there who may be due before the turn goes on. */
+static bool somebody_woke(struct worker *w)
 {
-    struct worker *w = worker;
+    if (w->n_quiet > w->running->n_quiet) {
+        polling_peek(w, PEEK);
+        if (++w->looks % PEEKS_A_UNIT == 0)
+            step_spend(1);
+    }
+    return w->sched.queue.n_fresh > (w->running->subject.entity.boost != 0);
+}
+
+/* Ends the stretch if that one is, `now`. The change is the other's: from here on, time is not charged to this turn. */
+static bool give_way(struct worker *w, uint64_t now)
+{
+    struct wtenant *t = w->running;
+    if (!w->sched.queue.ops->overtaker(&w->sched.queue, &t->subject.entity, now - w->turn_start))
+        return false;
+    t->account->overtaken++;
+    uint64_t *bucket = w->clerk.bucket;
+    worker_account(w, &w->row->system[DP_SYS_POLL]);
+    step_spend(SWITCH_UNITS);
+    w->overtaken = w->now;
+    suspend(w, t, bucket);
+    return true;
+}
+
+bool turn_watch(struct worker *w)
+{
+    uint64_t now = w->looked > w->now ? w->looked : w->now;
+    w->looked = now;
+    return w->running && w->running->fiber && !steps.ending && somebody_woke(w) && give_way(w, now);
+}
+
+void turn_look(struct worker *w)
+{
+    if (!w->running || !w->running->fiber)
+        return;
+    bool woke = w->watchful && somebody_woke(w);
+    /* As often as where nobody is watched. */
+    if (w->watchful && !woke && ++w->unread % (STEP_CHECK / STEP_WATCH))
+        return;
     uint64_t now = clock_now(), since = w->looked > w->now ? w->looked : w->now;
     w->looked = now;
     if (now - since > w->stall && !clock_virtual) {
@@ -62,8 +123,18 @@ static void look_at_clock(void *worker)
         w->row->stalls++;
         w->row->stall_cycles += now - since;
     }
-    if (now >= w->deadline && !steps.ending)
-        suspend(w, w->running);
+    if (steps.ending)
+        return;
+    if (now >= w->deadline)
+        suspend(w, w->running, w->clerk.bucket);
+    else if (woke)
+        give_way(w, now);
+}
+
+/* A budget's units of work have gone by. */
+static void look(void *worker)
+{
+    turn_look(worker);
 }
 
 /* ---- the turn ---- */
@@ -81,10 +152,11 @@ static void run_job(struct worker *w, struct wtenant *t)
 }
 
 /* The queue at the front has nothing (more). */
-static void retire_first(struct wtenant *t)
+static void retire_first(struct worker *w, struct wtenant *t)
 {
     struct rxq *q = t->first;
     q->active = false;
+    polling_rest(w, q);
     t->first = q->next;
     if (!t->first)
         t->last = NULL;
@@ -107,6 +179,8 @@ static unsigned batch_size(const struct worker *w, const struct wtenant *t)
     uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000, until = w->now + fixed;
     uint64_t left = w->deadline > until ? w->deadline - until : 0;
     uint64_t n = left / t->cost;
+    if (n < FEW_PACKETS && until + FEW_PACKETS * t->cost <= w->grace)
+        n = FEW_PACKETS;
     return n < 1 ? 1 : n > BATCH ? BATCH : (unsigned)n;
 }
 
@@ -122,6 +196,20 @@ static void note_cost(struct wtenant *t, uint64_t cycles, unsigned n)
     t->cost = (uint32_t)(each > cost ? (cost + each) / 2 : cost - (cost - each) / 8);
 }
 
+/* A few at a time where others are watched, so that none of them waits for all. */
+static unsigned rx_watching(struct worker *w, struct rxq *q, struct port_io *io, struct packet **out, unsigned max)
+{
+    unsigned n = 0, chunk = q->port->ops->takes_loans ? TURN_RING_CHUNK : TURN_CHUNK / 2;
+    while (w->watchful && n + chunk < max && !steps.ending) {
+        unsigned got = q->port->ops->rx(q, io, out + n, chunk);
+        n += got;
+        if (got < chunk)
+            return n;
+        turn_look(w);
+    }
+    return steps.ending ? n : n + q->port->ops->rx(q, io, out + n, max - n);
+}
+
 static void run_batch(struct worker *w, struct wtenant *t)
 {
     struct rxq *q = t->first;
@@ -130,13 +218,13 @@ static void run_batch(struct worker *w, struct wtenant *t)
     unsigned max = batch_size(w, t);
     /* Of a ring in memory it is the first packet that is dear, if another core's caches have it: fewer would not be faster, but
      * would look dearer each, and make the next batches smaller still. */
-    if (q->port->ops->ready && max < RING_BATCH)
+    if (q->port->ops->takes_loans && max < RING_BATCH)
         max = RING_BATCH;
     uint64_t before = turn_spent(w, t);
     t->at = q->port;
-    unsigned n = q->port->ops->rx(q, &io, batch, max);
-    if (n < max)
-        retire_first(t);
+    unsigned n = rx_watching(w, q, &io, batch, max);
+    if (n < max && !steps.ending)
+        retire_first(w, t);
     else
         rotate(t);
     if (n) {
@@ -230,7 +318,7 @@ void turn_free_stacks(struct worker *w)
 static void enter(struct worker *w, struct wtenant *t)
 {
     w->running = t;
-    steps.over = look_at_clock;
+    steps.over = look;
     steps.arg = w;
     fiber_switch(&w->loop, t->fiber);
     steps.over = NULL;
@@ -244,8 +332,7 @@ static void enter(struct worker *w, struct wtenant *t)
 uint64_t turn_run(struct worker *w, struct wtenant *t)
 {
     if (!t->fiber) {
-        worker_account(w, &t->account->cycles[DP_STAGE_RX]);
-        begin_slice(w);
+        begin_slice(w, t, &t->account->cycles[DP_STAGE_RX]);
         t->account->turns++;
         t->fiber = take_stack(w, t);
     }
@@ -256,7 +343,7 @@ uint64_t turn_run(struct worker *w, struct wtenant *t)
     }
     if (!t->suspended)
         w->stage = &t->account->cycles[DP_STAGE_TX];
-    if (t->suspended || w->clerk.bucket != &w->row->system[DP_SYS_POLL])
+    if (!w->overtaken && (t->suspended || w->clerk.bucket != &w->row->system[DP_SYS_POLL]))
         worker_account(w, &w->row->system[DP_SYS_POLL]);
     uint64_t cycles = w->now - w->turn_start;
     t->spent += cycles;

@@ -30,12 +30,25 @@ static inline bool turn_due(const struct wtenant *t)
     return t->first || t->jobs || t->suspended;
 }
 
-/* Where the clock has just been read: lets others have the core when the slice is over. */
+/* Where the clock has just been read: lets others have the core when the slice is over, or somebody came who is due before it is. */
 void turn_yield(struct worker *w);
+/* Returns whether others had the core. */
+bool turn_watch(struct worker *w);
+/* The same where it hasn't been read for a while. */
+void turn_look(struct worker *w);
 static inline void turn_check(struct worker *w)
 {
-    if (__builtin_expect(w->now >= w->deadline, 0))
+    if (__builtin_expect(w->now >= w->grace, 0))
         turn_yield(w);
+    else if (w->watchful && w->now - w->looked >= w->slice / 16)
+        turn_watch(w);
+}
+/* So many packets at a time go through a stage that has no steps of its own, that others are looked for often enough. */
+#define TURN_CHUNK 6
+#define TURN_RING_CHUNK 16     /* of rings in memory, where the first is the dear one */
+static inline unsigned turn_chunk(const struct worker *w)
+{
+    return w->watchful ? TURN_CHUNK : BATCH;
 }
 
 /* Ends a suspended turn: packets in flight are dropped (and counted: drop reason "interrupted"). Jobs stay. */

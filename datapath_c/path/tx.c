@@ -20,23 +20,27 @@ static unsigned burst(const struct worker *w, const struct stage *s, uint64_t no
     return n < 1 ? 1 : n < PORT_STAGE ? (unsigned)n : PORT_STAGE;
 }
 
-/* `n` and those few more that a ring takes for next to nothing. */
-static unsigned ring_burst(const struct stage *s, unsigned from, unsigned n)
+/* `n` and those few more, `most` together, that a ring takes for next to nothing. */
+static unsigned ring_burst(const struct stage *s, unsigned from, unsigned n, unsigned most)
 {
     uint32_t bytes = 0;
     for (unsigned i = 0; i < n; i++)
         bytes += s->at[from + i]->len;
-    while (n < RING_BURST && from + n < s->n && (bytes += s->at[from + n]->len) <= RING_BYTES)
+    while (n < most && from + n < s->n && (bytes += s->at[from + n]->len) <= RING_BYTES)
         n++;
     return n;
 }
 
-static void note_cost(struct stage *s, uint64_t cycles, unsigned n)
+/* Pieces (`watchful`) are mostly the call's own cost: they tell of packets that have become dearer, not of cheaper ones. */
+static void note_cost(struct stage *s, uint64_t cycles, unsigned n, bool watchful)
 {
     uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000, each = (cycles > fixed ? cycles - fixed : 0) / n + 1;
     each = each < COST_LEAP * (uint64_t)s->cost ? each : COST_LEAP * (uint64_t)s->cost;    /* as in path/turn.c */
     each = each < UINT32_MAX ? each : UINT32_MAX;
-    s->cost = (uint32_t)(each > s->cost ? (s->cost + each) / 2 : s->cost - (s->cost - each) / 8);
+    if (each > s->cost)
+        s->cost = (uint32_t)((s->cost + each) / 2);
+    else if (!watchful)
+        s->cost = (uint32_t)(s->cost - (s->cost - each) / 8);
 }
 
 static void give_up(struct wtenant *t, struct stage *s, unsigned from)
@@ -57,7 +61,7 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     uint64_t packets = io.counters->tx_packets, bytes = io.counters->tx_bytes;
     if (!s->cost)
         s->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
-    unsigned n;
+    unsigned n, chunk = out->ops->takes_loans ? TURN_RING_CHUNK : TURN_CHUNK / 2;
     uint64_t now = w->looked > w->now ? w->looked : w->now;    /* of the account's switch, or the last port's end */
     for (unsigned i = 0; i < s->n; i += n) {
         if (step_ending()) {
@@ -65,15 +69,19 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
             break;
         }
         n = burst(w, s, now);
+        if (w->watchful && n > chunk)
+            n = chunk;
         n = n < s->n - i ? n : s->n - i;
         if (out->ops->takes_loans)
-            n = ring_burst(s, i, n);
+            n = ring_burst(s, i, n, w->watchful ? TURN_RING_CHUNK : RING_BURST);
         out->ops->tx(out, &io, s->at + i, n);
         w->looked = clock_now();
-        note_cost(s, w->looked - now, n);
+        note_cost(s, w->looked - now, n, w->watchful);
         now = w->looked;
-        if (now >= w->deadline) {
+        if (now >= w->grace || (now >= w->deadline && i + n < s->n)) {
             turn_yield(w);
+            now = w->now;
+        } else if (w->watchful && turn_watch(w)) {
             now = w->now;
         }
     }

@@ -19,6 +19,7 @@
 #define SLEEP_MS 100           /* the longest sleep */
 #define EVENTS 64
 #define STALL_US 20            /* a gap in the idle loop longer than this is the machine's */
+#define RINGS 16               /* quiet ones looked at between two turns */
 #define LETTERS 16             /* carried out in one step */
 #define UPLINK_WEIGHT 100      /* of receiving from shared tunnels, as a tenant's */
 #define TURN_STALL_US 2        /* likewise within a turn, where the clock is looked at every STEP_CHECK units of work */
@@ -220,8 +221,8 @@ static bool idle(struct worker *w)
         w->row->stall_cycles += w->now - before;
     }
     w->last_decision = w->now;
-    if (w->polled) {
-        if (polling_look(w))
+    if (w->quiet) {
+        if (polling_look(w, w->n_quiet))
             return true;
         if (w->now - w->last_look < clock_from_us(RING_INTERVAL_US))
             return false;
@@ -231,7 +232,7 @@ static bool idle(struct worker *w)
     uint64_t longest = clock_from_ms(SLEEP_MS), next = scheduler_next(&w->sched);
     if (next)
         longest = next < w->now ? 0 : next - w->now < longest ? next - w->now : longest;
-    bool spin = !w->dp->threaded || w->dp->poll || w->polled || w->now - w->last_work < clock_from_us(SPIN_US) ||
+    bool spin = !w->dp->threaded || w->dp->poll || w->quiet || w->now - w->last_work < clock_from_us(SPIN_US) ||
                 longest < clock_from_us(SPIN_US);
     if (spin)
         return poll_ports(w, 0) || (!w->dp->threaded && next && next <= w->now);
@@ -267,8 +268,12 @@ bool worker_step(struct worker *w)
         any = true;
     }
     struct subject *s = scheduler_pick(&w->sched, w->now);
-    if (!s)
-        return w->letters || idle(w) || any;
+    if (!s && (w->letters || idle(w)))
+        return true;
+    if (!s) {
+        runqueue_lull(&w->sched.queue);
+        return any;
+    }
     struct wtenant *t = s == &w->uplink ? NULL : (struct wtenant *)s;
     if (t) {
         uint64_t cycles = turn_run(w, t);
@@ -280,8 +285,8 @@ bool worker_step(struct worker *w)
     }
     w->last_work = w->now;
     note_stretch(w, w->now, t);
-    if (w->polled)
-        polling_look(w);
+    if (w->quiet)
+        polling_look(w, RINGS);
     if (w->now - w->last_poll >= clock_from_us(POLL_INTERVAL_US)) {
         w->last_poll = w->now;
         poll_ports(w, 0);

@@ -26,6 +26,7 @@ struct wtenant {
     struct packet_pool pool;   /* draws on the worker's */
     struct rxq *first, *last;  /* queues that may have packets, served in turn */
     struct packet *patched_first, *patched_last;   /* on their way through a patch port */
+    uint32_t n_quiet;          /* rings of its own among the worker's quiet ones */
     struct port *pending;      /* ports with staged packets */
     struct letter *jobs, *last_job;    /* what else is to be done within its turns, in order */
     uint32_t n_jobs;
@@ -58,11 +59,16 @@ struct worker {
     uint32_t n_stacks;
     uint64_t slice;            /* cycles of a turn */
     uint64_t stall;            /* a gap between two looks at the clock longer than this is the machine's */
+    bool watchful;             /* others' rings are quiet: the turn looks at them, and ends when their owners are due */
+    uint64_t overtaken;        /* clock, when the last turn was ended for another's sake, or 0 */
+    uint32_t looks, unread;    /* at rings; those since the clock was read */
     uint64_t turn_start, deadline;
+    uint64_t grace;            /* later than the deadline by so little that a few packets in hand are finished rather than left */
     uint64_t looked;           /* clock, when time was last looked at within a turn */
     uint64_t stalled;          /* cycles of this stretch in which the machine had taken the core away */
     uint64_t *stage;           /* what the turn was in when it was suspended */
-    struct rxq *polled;        /* rings that it looks at itself: path/polling.c */
+    struct rxq *quiet;         /* rings in memory that had nothing when last looked at, in a circle; the next to look at first */
+    uint32_t n_quiet;
     uint64_t last_look;        /* at the other ports, while it has rings to look at */
     uint64_t now;              /* of the last account switch */
     uint32_t now_s;            /* the same in seconds, for ageing */

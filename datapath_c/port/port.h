@@ -37,8 +37,8 @@ struct rxq {
     struct rxq *next;          /* in that list */
     struct packet *head, *tail;/* pushed packets */
     unsigned n;
-    bool polled;               /* in the worker's list of rings that it looks at itself */
-    struct rxq *next_polled;
+    bool polled;               /* a ring that the worker looks at itself: in its list while it has nothing */
+    struct rxq *next_quiet, *prev_quiet;
     uint64_t last_ready;       /* clock */
 };
 

@@ -14,8 +14,14 @@ struct entity {                /* a tenant on a worker */
     uint64_t vtime;            /* cycles spent, times VTIME_ONE / weight; wraps around */
     uint64_t rest;             /* of the division, so that shares are exact: less than weight */
     uint64_t weight;
+    uint64_t scaled, inverse;  /* the weight that these belong to: 2^64 / weight, */
+    uint64_t slice;            /* and a slice's virtual time, for slices of */
+    uint64_t slice_cycles;
     uint32_t position;         /* in the runqueue's heap or the parked ones', 0 = in none */
     bool runnable, parked;
+    uint32_t lulls;            /* of the runqueue's, that it has seen */
+    uint64_t ran;              /* cycles since it woke */
+    uint64_t boost;            /* virtual time that it goes ahead of its turn, until it has run for a slice since it woke; else 0 */
     struct entity *next, *prev;/* in a list */
     uint64_t since;            /* clock: runnable or parked since then */
 };
@@ -25,6 +31,8 @@ struct runqueue {
     struct heap heap;
     uint64_t vtime;            /* of the last one picked: never falls */
     uint64_t slice;            /* cycles */
+    uint32_t n_fresh;          /* runnable ones with a boost */
+    uint32_t lulls;            /* runqueue_lull() */
     struct entity *first, *last;
     uint32_t n;
 };
@@ -39,6 +47,9 @@ struct policy_ops {
     struct entity *(*pick)(struct runqueue *q);
     /* Charges the turn of an entity, runnable or not. */
     void (*charge)(struct runqueue *q, struct entity *e, uint64_t cycles);
+    /* An entity that woke, has not run for a slice since, and should have the core rather than the running one after `cycles` of its turn; or
+     * NULL. Cheap: asked at each look. NULL where turns only end by themselves. */
+    struct entity *(*overtaker)(struct runqueue *q, const struct entity *running, uint64_t cycles);
 };
 
 /* By virtual time and weight; turn about, whatever a turn costs; as other switches do: first come, first served. */
@@ -66,6 +77,12 @@ static inline void runqueue_sleep(struct runqueue *q, struct entity *e)
     q->ops->remove(q, e);
     e->runnable = false;
     q->n--;
+}
+
+/* Somebody looked, and nobody has work: not only nobody who is known to have. */
+static inline void runqueue_lull(struct runqueue *q)
+{
+    q->lulls++;
 }
 
 static inline struct entity *runqueue_pick(struct runqueue *q)

@@ -109,12 +109,12 @@ void scheduler_charge(struct scheduler *s, struct subject *e, uint64_t now, uint
     s->recent[at].id = e->id;
     s->recent[at].end = now;
     s->recent[at].cycles = cycles;
+    if (!more)
+        runqueue_sleep(&s->queue, &e->entity);     /* first: it needs no place in the order any more */
     runqueue_charge(&s->queue, &e->entity, cycles);
     uint64_t due = s->queue.ops->protects ? limit_charge(e->limit, now, cycles) : 0;
     e->entity.since = now;
-    if (!more) {
-        runqueue_sleep(&s->queue, &e->entity);
-    } else if (due > now) {
+    if (more && due > now) {
         runqueue_sleep(&s->queue, &e->entity);
         park(s, e, now, due);
     }

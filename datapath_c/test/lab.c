@@ -29,6 +29,7 @@ struct state {
 static struct lab {
     struct state *states;
     uint32_t n;
+    struct state *by_slot[DP_MAX_PORTS];
     uint64_t start, end, random;
     double hz;                 /* cycles in a nanosecond */
 } lab;
@@ -62,6 +63,7 @@ static double in_burst(const struct lab_source *c, double at)
 static void advance(struct state *s, uint64_t now)
 {
     struct lab_source *c = s->source;
+    now = now < lab.end ? now : lab.end;
     while (!c->outstanding && c->interval_ns > 0 && s->next <= (double)now) {
         arrive(s, (uint64_t)s->next);
         double gap = c->interval_ns * lab.hz * (c->poisson ? -log(uniform()) : 1);
@@ -76,11 +78,14 @@ static uint32_t frames_now(const struct lab_source *c, uint64_t now)
     return n ? n : 1;
 }
 
+static struct state *state_of(const struct port *p)
+{
+    return lab.by_slot[p->slot];
+}
+
 static unsigned lab_rx(struct rxq *q, struct port_io *io, struct packet **out, unsigned max)
 {
-    struct state *s = NULL;
-    for (uint32_t i = 0; i < lab.n && !s; i++)
-        s = lab.states[i].port == q->port ? &lab.states[i] : NULL;
+    struct state *s = state_of(q->port);
     if (!s)
         return rxq_pop(q, io, out, max);
     unsigned n = 0;
@@ -132,7 +137,21 @@ static void lab_tx(struct port *p, struct port_io *io, struct packet **packets, 
     }
 }
 
-static const struct port_ops lab_ops = {.name = "lab", .rx = lab_rx, .tx = lab_tx};
+static bool lab_ready(struct rxq *q)
+{
+    struct state *s = state_of(q->port);
+    if (!s)
+        return false;
+    advance(s, clock_now());
+    return s->n;
+}
+
+static bool lab_notify(struct rxq *q, bool on)
+{
+    return on && lab_ready(q);
+}
+
+static const struct port_ops lab_ops = {.name = "lab", .rx = lab_rx, .tx = lab_tx, .ready = lab_ready, .notify = lab_notify};
 
 static void swap_ports(struct datapath *dp, const struct port_ops *from, const struct port_ops *to)
 {
@@ -171,6 +190,8 @@ static void begin(struct datapath *dp, struct lab_source *sources, uint32_t n, d
         s->source->n_latency = 0;
         s->source->offered = s->source->lost = s->source->delivered = 0;
         s->port = datapath_port(dp, sources[i].bridge, sources[i].port_no, &f);
+        if (s->port)
+            lab.by_slot[s->port->slot] = s;
         s->next = in_burst(s->source, (double)lab.start + uniform() * sources[i].interval_ns * lab.hz);
         for (uint32_t k = 0; k < sources[i].outstanding; k++)
             arrive(s, lab.start);
@@ -242,6 +263,7 @@ double lab_run(struct sim *sim, struct lab_source *sources, uint32_t n, double n
     mailbox_drain(&dp->mail, dp);
     free(lab.states);
     lab.states = NULL;
+    memset(lab.by_slot, 0, sizeof lab.by_slot);
     lab.n = 0;
     return (double)idle / lab.hz;
 }

@@ -67,6 +67,62 @@ static void overruns_are_paid_back(void **state)
     runqueue_destroy(&s);
 }
 
+static void who_wakes_within_its_share_has_the_running_ones_turn_ended(void **state)
+{
+    struct runqueue s;
+    struct entity e[2] = {{.weight = 100}, {.weight = 100}};
+    uint64_t cost[2] = {SLICE, SLICE}, spent[2] = {0};
+    runqueue_init(&s, &policy_wfq, SLICE);
+    runqueue_wake(&s, &e[0]);
+    run(&s, e, cost, spent, 100);
+    assert_ptr_equal(runqueue_pick(&s), &e[0]);
+    assert_null(s.ops->overtaker(&s, &e[0], 0));
+    runqueue_wake(&s, &e[1]);
+    assert_ptr_equal(s.ops->overtaker(&s, &e[0], 0), &e[1]);
+    /* When it has had a slice it waits for its turn like anybody; and while it has not, nobody ends its own. */
+    runqueue_charge(&s, &e[1], SLICE / 2);
+    assert_null(s.ops->overtaker(&s, &e[1], 0));
+    runqueue_charge(&s, &e[1], SLICE / 2);
+    assert_null(s.ops->overtaker(&s, &e[0], 0));
+    runqueue_destroy(&s);
+}
+
+/* A tenant that owes can wake as often as it likes. */
+static void who_owes_ends_nobodys_turn(void **state)
+{
+    struct runqueue s;
+    struct entity e[2] = {{.weight = 100}, {.weight = 100}};
+    runqueue_init(&s, &policy_wfq, SLICE);
+    runqueue_wake(&s, &e[0]);
+    runqueue_wake(&s, &e[1]);
+    runqueue_charge(&s, &e[1], 100 * SLICE);
+    for (int i = 0; i < 90; i++) {
+        runqueue_sleep(&s, &e[1]);
+        runqueue_wake(&s, &e[1]);
+        assert_ptr_equal(runqueue_pick(&s), &e[0]);
+        assert_null(s.ops->overtaker(&s, &e[0], SLICE));
+        runqueue_charge(&s, &e[0], SLICE);
+    }
+    runqueue_destroy(&s);
+}
+
+/* After a moment in which nobody had work, nobody is ahead of another for having slept longer. */
+static void a_lull_makes_all_equal(void **state)
+{
+    struct runqueue s;
+    struct entity e[2] = {{.weight = 100}, {.weight = 100}};
+    uint64_t cost[2] = {SLICE, SLICE}, spent[2] = {0};
+    runqueue_init(&s, &policy_wfq, SLICE);
+    runqueue_wake(&s, &e[0]);
+    run(&s, e, cost, spent, 100);
+    runqueue_sleep(&s, &e[0]);
+    runqueue_lull(&s);
+    runqueue_wake(&s, &e[0]);
+    runqueue_wake(&s, &e[1]);
+    assert_int_equal(e[0].vtime, e[1].vtime);
+    runqueue_destroy(&s);
+}
+
 static void sleeping_entities_are_never_picked(void **state)
 {
     struct runqueue s;
@@ -404,7 +460,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_follow_weights_whatever_packets_cost), cmocka_unit_test(sleepers_bring_no_hoard),
-        cmocka_unit_test(overruns_are_paid_back), cmocka_unit_test(sleeping_entities_are_never_picked),
+        cmocka_unit_test(overruns_are_paid_back),
+        cmocka_unit_test(who_wakes_within_its_share_has_the_running_ones_turn_ended), cmocka_unit_test(who_owes_ends_nobodys_turn),
+        cmocka_unit_test(a_lull_makes_all_equal), cmocka_unit_test(sleeping_entities_are_never_picked),
         cmocka_unit_test(shares_hold_over_10_ms), cmocka_unit_test(weights_that_are_nearly_equal_take_turns),
         cmocka_unit_test(polling_in_vain_is_charged), cmocka_unit_test(sleeping_and_waking_brings_nothing),
         cmocka_unit_test(debt_has_a_bottom), cmocka_unit_test(virtual_time_wraps_around),

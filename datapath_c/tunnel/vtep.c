@@ -1,6 +1,7 @@
 #include "tunnel/vtep.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/udp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 #include "base/bytes.h"
 #include "base/defer.h"
+#include "base/step.h"
 #include "path/worker.h"
 #include "path/workers_run.h"
 #include "tunnel/train.h"
@@ -16,6 +18,7 @@
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
+#define DATAGRAM_UNITS 16      /* of base/step.h, on virtual clocks: the kernel's part of one, and telling it apart */
 #define SOCKET_BUFFER (8 << 20)
 
 static const uint8_t unset[16];
@@ -44,7 +47,8 @@ static void fill_address(struct sockaddr_storage *s, socklen_t *len, const struc
     }
 }
 
-static int open_socket(const struct dp_addr *a, int v6, uint16_t port, bool any)
+/* `shared`: with others of the same address and port. */
+static int open_socket(const struct dp_addr *a, int v6, uint16_t port, bool any, bool shared)
 {
     int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -60,6 +64,8 @@ static int open_socket(const struct dp_addr *a, int v6, uint16_t port, bool any)
     } else {
         setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &fragment, sizeof fragment);
     }
+    if (shared)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     fill_address(&s, &len, a, v6, port, any);
     if (bind(fd, (struct sockaddr *)&s, len)) {
         int e = -errno;
@@ -72,12 +78,25 @@ static int open_socket(const struct dp_addr *a, int v6, uint16_t port, bool any)
 static void close_sockets(struct vtep *v)
 {
     for (int v6 = 0; v6 < 2; v6++) {
-        if (v->receive[v6] >= 0)
-            close(v->receive[v6]);
+        for (int i = 0; i < VTEP_RECEIVERS; i++)
+            if (v->receive[v6][i] >= 0)
+                close(v->receive[v6][i]);
         for (int i = 0; i < VTEP_SENDERS; i++)
             if (v->send[v6][i] >= 0)
                 close(v->send[v6][i]);
     }
+    if (v->ready_fd >= 0)
+        close(v->ready_fd);
+}
+
+/* Which of the sockets, in the order in which they were bound: by the VNI, the three bytes behind flags and reserved ones. Neighbouring
+ * VNIs get different ones. What is too short goes to the first. */
+static bool tell_apart_by_vni(int fd)
+{
+    struct sock_filter code[] = {{BPF_LD | BPF_W | BPF_ABS, 0, 0, 4}, {BPF_ALU | BPF_RSH | BPF_K, 0, 0, 8},
+                                 {BPF_ALU | BPF_MOD | BPF_K, 0, 0, VTEP_RECEIVERS}, {BPF_RET | BPF_A, 0, 0, 0}};
+    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    return !setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program);
 }
 
 static void free_vtep(void *vtep)
@@ -87,30 +106,55 @@ static void free_vtep(void *vtep)
     free(v);
 }
 
+/* Sockets that share a port share it with whoever else wants to: another program that has it is told of, as without sharing. */
+static bool port_is_free(const struct dp_addr *a, int v6, uint16_t port, bool any)
+{
+    int fd = open_socket(a, v6, port, any, false);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 static int open_family(struct vtep *v, int v6, fault *f)
 {
     const struct dp_addr *a = v6 ? &v->conf.local6 : &v->conf.local4;
     bool any = v6 && v->conf.any6;
     if (!is_set(a) && !any)
         return 0;
-    int fd = open_socket(a, v6, v->conf.port, any);
-    if (fd < 0)
-        return fault_set(f, -fd, v6 ? "local6" : "local4", "can't bind UDP port %u: %s", v->conf.port, strerror(-fd));
     int one = 1;
-    setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof one);
-    v->receive[v6] = fd;
+    for (int i = 0; i < VTEP_RECEIVERS; i++) {
+        int fd = open_socket(a, v6, v->conf.port, any, i > 0 || port_is_free(a, v6, v->conf.port, any));
+        if (fd < 0)
+            return fault_set(f, -fd, v6 ? "local6" : "local4", "can't bind UDP port %u: %s", v->conf.port, strerror(-fd));
+        setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof one);
+        v->receive[v6][i] = fd;
+        if (i == 0 && !tell_apart_by_vni(fd))
+            break;             /* an old kernel: one socket for all */
+    }
     for (int i = 0; i < VTEP_SENDERS; i++)
-        if ((v->send[v6][i] = open_socket(a, v6, 0, any)) < 0)
+        if ((v->send[v6][i] = open_socket(a, v6, 0, any, false)) < 0)
             return fault_set(f, -v->send[v6][i], v6 ? "local6" : "local4", "can't open a socket to send from");
     return 0;
 }
 
-static void watch(struct datapath *dp, struct vtep *v, int op)
+static uint32_t place(int v6, int i)
 {
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = dp};
+    return (uint32_t)(v6 * VTEP_RECEIVERS + i);
+}
+
+static int watch(struct datapath *dp, struct vtep *v)
+{
+    v->ready_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (v->ready_fd < 0)
+        return -errno;
     for (int v6 = 0; v6 < 2; v6++)
-        if (v->receive[v6] >= 0)
-            epoll_ctl(dp->workers[0]->epoll_fd, op, v->receive[v6], &e);
+        for (int i = 0; i < VTEP_RECEIVERS; i++) {
+            struct epoll_event e = {.events = EPOLLIN, .data.u32 = place(v6, i)};
+            if (v->receive[v6][i] >= 0)
+                epoll_ctl(v->ready_fd, EPOLL_CTL_ADD, v->receive[v6][i], &e);
+        }
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = dp};
+    return epoll_ctl(dp->workers[0]->epoll_fd, EPOLL_CTL_ADD, v->ready_fd, &e) ? -errno : 0;
 }
 
 static void nothing(struct worker *w, void *arg)
@@ -120,13 +164,17 @@ static void nothing(struct worker *w, void *arg)
 /* Stops receiving; when this returns no worker uses the sockets. */
 static void stop_receiving(struct datapath *dp, struct vtep *v)
 {
-    int fds[2] = {v->receive[0], v->receive[1]};
-    watch(dp, v, EPOLL_CTL_DEL);
-    v->receive[0] = v->receive[1] = -1;
+    int fds[2][VTEP_RECEIVERS], ready_fd = v->ready_fd;
+    memcpy(fds, v->receive, sizeof fds);
+    epoll_ctl(dp->workers[0]->epoll_fd, EPOLL_CTL_DEL, ready_fd, NULL);
+    memset(v->receive, 0xff, sizeof v->receive);
+    v->ready_fd = -1;
     workers_run(dp, nothing, NULL);
+    close(ready_fd);
     for (int v6 = 0; v6 < 2; v6++)
-        if (fds[v6] >= 0)
-            close(fds[v6]);
+        for (int i = 0; i < VTEP_RECEIVERS; i++)
+            if (fds[v6][i] >= 0)
+                close(fds[v6][i]);
 }
 
 int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f)
@@ -139,6 +187,7 @@ int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f)
         v->conf.port = VTEP_PORT;
     memset(v->receive, 0xff, sizeof v->receive);
     memset(v->send, 0xff, sizeof v->send);
+    v->ready_fd = -1;
     if (old && !memcmp(&old->conf, &v->conf, sizeof v->conf)) {
         free(v);
         return 0;
@@ -154,12 +203,12 @@ int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f)
         free(v);
         fault unused;
         if (old && !open_family(old, 0, &unused) && !open_family(old, 1, &unused))
-            watch(dp, old, EPOLL_CTL_ADD);
+            watch(dp, old);
         return e;
     }
     atomic_init(&v->vnis, old ? atomic_load(&old->vnis) : NULL);
     __atomic_store_n(&dp->vtep, v, __ATOMIC_RELEASE);
-    watch(dp, v, EPOLL_CTL_ADD);
+    watch(dp, v);
     if (old)
         defer(free_vtep, old);
     return 0;
@@ -305,7 +354,7 @@ static uint32_t datagram_size(struct msghdr *m, uint32_t len)
 }
 
 /* Receives a batch; owners[i] is the tenant of its i-th packet, or NULL. */
-static unsigned receive_family(struct vtep *v, struct worker *w, int v6, unsigned max, struct wtenant **owners, bool *more)
+static unsigned receive_from(struct vtep *v, struct worker *w, int fd, int v6, unsigned max, struct wtenant **owners, bool *more)
 {
     struct mmsghdr m[BATCH];
     struct iovec iov[BATCH];
@@ -319,9 +368,10 @@ static unsigned receive_family(struct vtep *v, struct worker *w, int v6, unsigne
                                                .msg_iov = &iov[room], .msg_iovlen = 1, .msg_control = control[room],
                                                .msg_controllen = sizeof control[room]}};
     }
-    int got = room ? recvmmsg(v->receive[v6], m, room, MSG_DONTWAIT, NULL) : 0;
+    int got = room ? recvmmsg(fd, m, room, MSG_DONTWAIT, NULL) : 0;
     unsigned received = got > 0 ? (unsigned)got : 0;
-    *more |= room && received == room;
+    step_spend(STEP_SYSCALL + received * DATAGRAM_UNITS);
+    *more = room && received == room;
     for (unsigned i = received; i < room; i++)
         packet_unref(packets[i]);
     for (unsigned i = 0; i < received; i++) {
@@ -351,25 +401,48 @@ static uint64_t charge_owners(struct worker *w, struct wtenant **owners, unsigne
     return left;
 }
 
+/* The next socket in turn that may have something, or -1. */
+static int next_ready(struct vtep *v)
+{
+    if (!v->ready) {
+        struct epoll_event events[2 * VTEP_RECEIVERS];
+        int n = epoll_wait(v->ready_fd, events, 2 * VTEP_RECEIVERS, 0);
+        for (int i = 0; i < n; i++)
+            v->ready |= 1ull << events[i].data.u32;
+    }
+    if (!v->ready)
+        return -1;
+    uint64_t later = v->ready & ~((1ull << v->next) - 1);
+    int found = __builtin_ctzll(later ? later : v->ready);
+    v->next = ((unsigned)found + 1) % (2 * VTEP_RECEIVERS);
+    return found;
+}
+
 uint64_t vtep_receive(struct vtep *v, struct worker *w, bool *more)
 {
-    uint64_t start = w->now, left = 0;
+    uint64_t start = w->now, left;
     *more = false;
-    for (int v6 = 0; v && v6 < 2; v6++) {
-        if (v->receive[v6] < 0)
-            continue;
-        struct wtenant *owners[BATCH * TRAIN_PACKETS];
+    if (!v || v->ready_fd < 0)
+        return 0;
+    struct wtenant *owners[BATCH * TRAIN_PACKETS];
+    worker_account(w, &w->row->system[DP_SYS_DEMUX]);
+    uint64_t before = w->now;
+    int at = next_ready(v);
+    unsigned n = 0;
+    bool again = false;
+    if (at >= 0) {
+        int v6 = at / VTEP_RECEIVERS, fd = v->receive[v6][at % VTEP_RECEIVERS];
         /* As many datagrams as fit into half a slice, by what they cost the last time. */
         uint64_t fit = w->slice / 2 / (v->cost[v6] + 1);
-        unsigned max = fit < 1 ? 1 : fit < BATCH ? (unsigned)fit : BATCH;
-        worker_account(w, &w->row->system[DP_SYS_DEMUX]);
-        uint64_t before = w->now;
-        unsigned n = receive_family(v, w, v6, max, owners, more);
-        worker_account(w, &w->row->system[DP_SYS_POLL]);
-        if (n)
-            v->cost[v6] = (v->cost[v6] + (w->now - before) / n) / 2;
-        left += charge_owners(w, owners, n, w->now - before);
+        n = receive_from(v, w, fd, v6, fit < 1 ? 1 : fit < BATCH ? (unsigned)fit : BATCH, owners, &again);
+        if (!again)
+            v->ready &= ~(1ull << at);
+        *more = true;          /* until nothing is ready */
     }
+    worker_account(w, &w->row->system[DP_SYS_POLL]);
+    if (n)
+        v->cost[at / VTEP_RECEIVERS] = (v->cost[at / VTEP_RECEIVERS] + (w->now - before) / n) / 2;
+    left = charge_owners(w, owners, n, w->now - before);
     uint64_t all = w->now - start;
     return left < all ? left : all;
 }

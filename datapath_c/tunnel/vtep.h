@@ -1,7 +1,10 @@
 /* The host's VXLAN tunnel end point (RFC 7348): one UDP port that all tenants' tunnels share.
  *
- * What arrives is told apart first and cheaply: outer header to VNI to port, then that port's bounded queue. The time this
- * takes is charged to the tenants whose packets they are. Worker 0 receives; any worker sends. */
+ * What arrives is told apart first and cheaply: by VNI to one of VTEP_RECEIVERS sockets in the kernel (SO_REUSEPORT with a filter
+ * that reads it), each with a buffer of its own, of which the worker takes a batch from each that has something in turn; then outer
+ * header to VNI to port, and that port's bounded queue. So a flood on one VNI, or on an unknown one, fills one socket; the others'
+ * packets neither wait behind it nor are lost for it. The time this takes is charged to the tenants whose packets they are. Worker 0
+ * receives; any worker sends. */
 #ifndef VSWITCH_VTEP_H
 #define VSWITCH_VTEP_H
 #include <netinet/in.h>
@@ -10,6 +13,7 @@
 
 #define VTEP_PORT 4789
 #define VTEP_SENDERS 8         /* sockets to send from: their ports are the flow entropy of RFC 7348, 5 */
+#define VTEP_RECEIVERS 16      /* sockets to receive from, by VNI */
 #define VXLAN_HEADER 8
 
 struct worker;
@@ -24,7 +28,10 @@ struct vni_map {
 
 struct vtep {
     struct dp_vtep conf;
-    int receive[2];            /* IPv4, IPv6; -1 = none */
+    int receive[2][VTEP_RECEIVERS];    /* IPv4, IPv6; -1 = none */
+    int ready_fd;              /* an epoll of these, which the worker's waits for */
+    uint64_t ready;            /* those that may have something: bits by family and receiver; worker 0's */
+    unsigned next;             /* the first to look at */
     int send[2][VTEP_SENDERS];
     struct vni_map *_Atomic vnis;
     uint64_t cost[2];          /* cycles of a packet received, moving average; worker 0's */

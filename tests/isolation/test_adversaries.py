@@ -8,26 +8,33 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.adversaries import load_all  # noqa: E402
 from benchmarks.adversaries.frames import udp  # noqa: E402
-from benchmarks.isolation import CORE, MS, beside, capacity  # noqa: E402
+from benchmarks.isolation import CORE, MS, beside, capacity, half_a_core, useful_per_core  # noqa: E402
 from benchmarks.lab import Lab, Source, summary, victim  # noqa: E402
 
 ADVERSARIES = {adversary.name: adversary for adversary in load_all()}
 
 
 @pytest.fixture(scope="module")
-def open_loop():
-    each = capacity()
-    return lambda: victim(interval_ns=each / CORE, poisson=True)
+def each_ns():
+    return capacity()
+
+
+@pytest.fixture(scope="module")
+def open_loop(each_ns):
+    return lambda: victim(interval_ns=each_ns / CORE, poisson=True)
 
 
 @pytest.mark.parametrize("name", ADVERSARIES)
-def test_a_victim_within_its_share_loses_nothing_and_waits_for_slices(open_loop, name):
+def test_a_victim_within_its_share_loses_nothing_and_waits_for_no_slice(open_loop, each_ns, name):
     alone = beside("wfq", open_loop, None, 5 * MS)
     on = beside("wfq", open_loop, ADVERSARIES[name], 5 * MS)
     assert on["loss"] == 0 and on["accounted"] == 1
     assert on["longest_us"] <= 2
-    # One that comes and goes within its own share may be three slices ahead, and then takes its own.
-    assert on["max_us"] - alone["max_us"] <= (4 * 1.4 if name == "bursts" else 3)
+    if name in ("bursts", "wakes"):     # as light as the victim: it gets its half of the core, at the worst
+        assert on["max_us"] <= half_a_core(each_ns, 5 * MS)["max_us"] + 1.4
+        return
+    assert on["p99_us"] <= 1.25 * alone["p99_us"] + 0.01 and on["p999_us"] <= 1.5 * alone["p999_us"]
+    assert on["max_us"] - alone["max_us"] <= 3
 
 
 def test_without_protection_it_is_another_story(open_loop):
@@ -48,6 +55,15 @@ def test_shares_follow_weights_whatever_packets_cost():
             assert source.cycles / total == pytest.approx(part, rel=0.01)
 
 
+def test_waking_all_the_time_takes_nothing_from_a_tenant_that_never_sleeps():
+    with Lab() as lab:
+        for id in (1, 2):
+            lab.tenant(id)
+        busy, waker = Source(1, [udp()], outstanding=200), Source(2, [udp()], interval_ns=250)
+        lab.run([busy, waker], 10 * MS)
+        assert busy.cycles / (10 * MS) >= 0.495
+
+
 def test_idle_tenants_cost_nothing():
     found = []
     for tenants in (10, 300):
@@ -58,6 +74,12 @@ def test_idle_tenants_cost_nothing():
             lab.run(sources, 5 * MS)
             found.append((summary(sources[0])["p99_us"], sum(source.delivered for source in sources)))
     assert found[0] == found[1]
+
+
+def test_bursty_tenants_share_a_core(each_ns):
+    found = useful_per_core(each_ns, 0.25, 5)
+    assert found["ratio"] >= 3.5 and found["lost"] == 0
+    assert useful_per_core(each_ns, 1.0, 5)["ratio"] < 1       # the experiment can fail: all at once ask for 1.6 cores
 
 
 def test_cpu_max_holds_on_an_idle_core():

@@ -14,6 +14,7 @@ _LINK_DOWN = 1              # OFPPS_LINK_DOWN
 _OF_ACCOUNTS = {
     "turns": ("turns", "Turns begun"),
     "yields": ("suspended_turns", "Turns suspended in the middle of something, because the slice was over"),
+    "overtaken": ("overtaken_turns", "Turns suspended because another tenant woke that was due before"),
     "rx_packets": ("receive_packets", "Packets that the tenant's ports received"),
     "rx_bytes": ("receive_bytes", "Bytes that the tenant's ports received"),
     "tx_packets": ("transmit_packets", "Packets that the tenant's ports sent"),

@@ -90,7 +90,8 @@ class AccountUsage:
     slow: int
     packet_ins: int
     drops: dict[str, int]       # by reason, those that are not 0
-    yields: int = 0             # turns suspended because their slice was over
+    yields: int = 0             # turns suspended because their slice was over,
+    overtaken: int = 0          # or because somebody woke who was due before
     waited: int = 0             # cycles with work while others had the core
     throttled: int = 0          # cycles with work that cpu_max held back
     waited_for: dict[str, int] = field(default_factory=dict)    # cycles by tenant, an estimate; the few that matter most

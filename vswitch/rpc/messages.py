@@ -143,7 +143,8 @@ def _account_message(account: AccountUsage) -> stats_pb2.AccountUsage:
         tenant=account.tenant, cycles=account.cycles, turns=account.turns, rx_packets=account.rx_packets,
         rx_bytes=account.rx_bytes, tx_packets=account.tx_packets, tx_bytes=account.tx_bytes, emc_hits=account.emc_hits,
         megaflow_hits=account.megaflow_hits, slow=account.slow, packet_ins=account.packet_ins, drops=account.drops,
-        yields=account.yields, waited=account.waited, throttled=account.throttled, waited_for=account.waited_for)
+        yields=account.yields, overtaken=account.overtaken, waited=account.waited, throttled=account.throttled,
+        waited_for=account.waited_for)
 
 
 # -- partial changes
