@@ -15,11 +15,16 @@
 #define SAMPLE_BATCHES 16
 #define SAMPLE_RULES 8
 
-unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct port_io *io, struct packet **batch,
-                 unsigned n)
+#define FRAME_MIN 14           /* bytes: shorter ones are parse()'s to drop */
+
+struct arrived {               /* of a whole batch */
+    uint64_t bytes;
+    uint32_t shortest;
+};
+
+static struct arrived note_arrival(struct port *port, struct packet **batch, unsigned n)
 {
-    uint32_t config = atomic_load_explicit(&port->config, memory_order_relaxed);
-    uint64_t bytes = 0;
+    struct arrived a = {.shortest = UINT32_MAX};
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = batch[i];
         p->rx_port = port;
@@ -27,35 +32,22 @@ unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct 
             p->key.key.in_port = p->key.key.in_phy_port = htobe32(port->port_no);
             p->key.key.bridge = port->bridge->conf.id;
         }
-        bytes += p->len;
+        a.bytes += p->len;
+        a.shortest = p->len < a.shortest ? p->len : a.shortest;
     }
-    io->counters->rx_packets += n;
-    io->counters->rx_bytes += bytes;
-    t->account->rx_packets += n;
-    t->account->rx_bytes += bytes;
-    if (!(config & (OFPPC_PORT_DOWN | OFPPC_NO_RECV)))
-        return n;
-    t->account->drops[DROP_PORT_CONFIG] += n;
-    io->counters->rx_drops += n;
-    for (unsigned i = 0; i < n; i++)
-        packet_unref(batch[i]);
-    return 0;
+    return a;
 }
 
 /* A batch whose port alone decides what becomes of it; false when it doesn't. */
-static bool by_port(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
+static bool by_port(struct worker *w, struct wtenant *t, struct port *in, struct packet **packets, unsigned n, uint64_t bytes)
 {
-    struct port *in = packets[0]->rx_port;
-    struct megaflow *m = in ? lookup_direct(w, t, in) : NULL;
-    for (unsigned i = 0; m && i < n; i++)
-        if (packets[i]->rx_port != in || packets[i]->len < 14)
-            return false;
+    struct megaflow *m = lookup_direct(w, t, in);
     if (!m)
         return false;
     worker_account(w, &t->account->cycles[DP_STAGE_ACT]);
     step_spend(n * ACT_UNITS);
     t->account->megaflow_hits += n;
-    act_raw(w, t, in, packets, n, m->program);
+    act_raw(w, t, in, packets, n, bytes, m->program);
     return true;
 }
 
@@ -84,8 +76,6 @@ static void act_measured(struct worker *w, struct wtenant *t, struct bridge *b, 
 /* parse -> lookup -> slow path and actions, in the order of arrival. Each stage's time is charged as a whole. */
 static void stages(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
 {
-    if (n && by_port(w, t, packets, n))
-        return;
     struct megaflow *hits[BATCH];
     uint64_t *cycles = t->account->cycles;
     worker_account(w, &cycles[DP_STAGE_PARSE]);
@@ -124,7 +114,10 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
                    packets[i + same]->rx_port == packets[i]->rx_port)
                 same++;
             if (hits[i]->program->raw) {
-                act_raw(w, t, packets[i]->rx_port, packets + i, same, hits[i]->program);
+                uint64_t bytes = 0;
+                for (unsigned k = 0; k < same; k++)
+                    bytes += packets[i + k]->len;
+                act_raw(w, t, packets[i]->rx_port, packets + i, same, bytes, hits[i]->program);
                 i += same - 1;
             } else {
                 act(w, t, b, packets[i], hits[i]->program);
@@ -139,12 +132,13 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
     }
 }
 
-void worker_process(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
+/* What goes through patch ports is taken through the stages again; then everything is sent. */
+static void finish(struct worker *w, struct wtenant *t)
 {
-    stages(w, t, packets, n);
     while (t->patched_first) {
         struct packet *batch[BATCH];
-        for (n = 0; n < BATCH && t->patched_first; n++) {
+        unsigned n = 0;
+        for (; n < BATCH && t->patched_first; n++) {
             batch[n] = t->patched_first;
             t->patched_first = batch[n]->next;
         }
@@ -154,4 +148,28 @@ void worker_process(struct worker *w, struct wtenant *t, struct packet **packets
     }
     worker_account(w, &t->account->cycles[DP_STAGE_TX]);
     tx_flush(w, t);
+}
+
+void worker_process(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
+{
+    stages(w, t, packets, n);
+    finish(w, t);
+}
+
+void process_received(struct worker *w, struct wtenant *t, struct port *port, struct port_io *io, struct packet **batch, unsigned n)
+{
+    struct arrived a = note_arrival(port, batch, n);
+    io->counters->rx_packets += n;
+    io->counters->rx_bytes += a.bytes;
+    t->account->rx_packets += n;
+    t->account->rx_bytes += a.bytes;
+    if (atomic_load_explicit(&port->config, memory_order_relaxed) & (OFPPC_PORT_DOWN | OFPPC_NO_RECV)) {
+        t->account->drops[DROP_PORT_CONFIG] += n;
+        io->counters->rx_drops += n;
+        packet_unref_all(batch, n);
+        return;
+    }
+    if (a.shortest < FRAME_MIN || !by_port(w, t, port, batch, n, a.bytes))
+        stages(w, t, batch, n);
+    finish(w, t);
 }

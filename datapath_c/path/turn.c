@@ -139,10 +139,8 @@ static void run_batch(struct worker *w, struct wtenant *t)
         retire_first(t);
     else
         rotate(t);
-    if (n) {
-        unsigned kept = receive(w, t, q->port, &io, batch, n);
-        worker_process(w, t, batch, kept);
-    }
+    if (n)
+        process_received(w, t, q->port, &io, batch, n);
     worker_account(w, &w->row->system[DP_SYS_POLL]);     /* for most turns are one batch */
     uint64_t cycles = turn_spent(w, t) - before;
     io.counters->cycles += cycles;

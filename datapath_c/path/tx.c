@@ -66,7 +66,7 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
         }
         n = burst(w, s, now);
         n = n < s->n - i ? n : s->n - i;
-        if (out->ops->takes_loans)
+        if (n < s->n - i && n < RING_BURST && out->ops->takes_loans)
             n = ring_burst(s, i, n);
         out->ops->tx(out, &io, s->at + i, n);
         w->looked = clock_now();
@@ -105,6 +105,11 @@ static bool admitted(struct worker *w, struct wtenant *t, struct port *out, cons
 void tx_stage_all(struct worker *w, struct wtenant *t, struct port *out, struct packet **packets, unsigned n)
 {
     struct stage *s = stage_of(w, t, out);
+    if (s->n + n <= PORT_STAGE && !atomic_load_explicit(&out->qos, memory_order_acquire)) {
+        memcpy(s->at + s->n, packets, n * sizeof packets[0]);
+        s->n += n;
+        return;
+    }
     for (unsigned i = 0; i < n; i++) {
         if (!admitted(w, t, out, packets[i])) {
             packet_unref(packets[i]);
