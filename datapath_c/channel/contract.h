@@ -420,7 +420,7 @@ struct dp_blocker {
 struct dp_shm_account {
     uint64_t cycles[DP_N_STAGES];
     uint64_t turns;        /* begun */
-    uint64_t yields;       /* turns that were suspended in the middle of something, because the slice was over */
+    uint64_t yields;       /* times that the slice was over in the middle of something; the turn was suspended then, if anybody else had work */
     uint64_t waited;       /* cycles for which it had work and others had the core */
     uint64_t throttled;    /* cycles for which it had work and cpu_max didn't let it run */
     uint64_t rx_packets;

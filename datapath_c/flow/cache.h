@@ -39,9 +39,11 @@ struct megaflow {              /* what a lookup reads lies in its first two cach
 struct mask_table {
     uint32_t map;
     uint32_t n_words;
+    uint8_t word[CACHE_WORDS]; /* which, in order */
     uint32_t n, used, size;
     uint64_t hits;
     struct megaflow **slots;
+    struct megaflow *recent;   /* that a packet hit: with few flows, the next one's as a rule. NULL or in this table */
     uint64_t mask[CACHE_WORDS];
 };
 

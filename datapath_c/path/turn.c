@@ -1,4 +1,5 @@
 #include "path/turn.h"
+#include "path/polling.h"
 #include "path/process.h"
 #include "flow/cache.h"
 
@@ -19,16 +20,40 @@ static void begin_slice(struct worker *w)
 
 /* ---- suspension ---- */
 
+static bool alone(const struct worker *w)
+{
+    return w->sched.queue.n == 1 && !w->sched.parked.n && !w->letters && mailbox_empty(&((struct worker *)w)->mail);
+}
+
+/* The slice is over, and whoever else can have something to do is looked for. Where that is nobody, the next slice is this tenant's too,
+ * and begins here rather than by way of the loop, until it is time to look at all ports again. */
+static bool go_on(struct worker *w, struct wtenant *t)
+{
+    if (!alone(w) || limit_due(&t->tenant->limit) || w->clerk.since - w->last_poll >= clock_from_us(POLL_INTERVAL_US))
+        return false;
+    worker_account(w, w->clerk.bucket);
+    if (w->polled && polling_look(w) && !alone(w))
+        return false;
+    uint64_t cycles = w->now - w->turn_start;
+    t->spent += cycles;
+    worker_charge(w, t, cycles - (w->stalled < cycles ? w->stalled : cycles));
+    worker_decided(w, w->now, t);
+    begin_slice(w);
+    return true;
+}
+
 /* From here on what the turn has read is its to hold on to. */
 static void suspend(struct worker *w, struct wtenant *t)
 {
+    t->account->yields++;
+    if (go_on(w, t))
+        return;
     uint32_t id = t->tenant->conf.id;
     uint32_t n = atomic_load_explicit(&w->turns[id], memory_order_relaxed);
     /* T0: seen, after a grace period, by T1 in base/defer.c: the worker is quiescent only after this. */
     if (!(n & 1))
         atomic_store_explicit(&w->turns[id], n + 1, memory_order_release);
     t->suspended = true;
-    t->account->yields++;
     uint64_t *bucket = w->stage = w->clerk.bucket;
     fiber_switch(t->fiber, &w->loop);
     t->suspended = false;
@@ -131,7 +156,7 @@ static void run_batch(struct worker *w, struct wtenant *t)
     /* Of a ring in memory it is the first packet that is dear, if another core's caches have it: fewer would not be faster, but
      * would look dearer each, and make the next batches smaller still. */
     if (q->port->ops->ready && max < RING_BATCH)
-        max = RING_BATCH;
+        max = alone(w) ? BATCH : RING_BATCH;
     uint64_t before = turn_spent(w, t);
     t->at = q->port;
     unsigned n = q->port->ops->rx(q, &io, batch, max);
@@ -176,7 +201,7 @@ static void run(void *tenant)
         if (steps.ending)
             return;
         /* Not for a few packets more: each batch has its own cost. */
-        if (w->now + w->slice / 2 >= w->deadline || queues == 1)
+        if (queues == 1 || (w->now + w->slice / 2 >= w->deadline && !(t->first && go_on(w, t))))
             break;
         queues -= queues > 0;
     }

@@ -16,6 +16,16 @@ struct piece {
     uint64_t guest;
 };
 
+/* The lines of a header and a short frame, on their way. */
+static inline __attribute__((always_inline)) void fetch_lines(const uint8_t *at, bool to_write)
+{
+    __builtin_prefetch(at);
+    if (to_write)
+        __builtin_prefetch(at + 64, 1);
+    else
+        __builtin_prefetch(at + 64);
+}
+
 /* ---- from the guest ---- */
 
 /* Copies `len` bytes out of pieces, from *at of the first on; returns how many were there. */

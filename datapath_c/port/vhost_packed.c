@@ -177,8 +177,7 @@ static inline __attribute__((always_inline)) unsigned look_ahead(struct vhost_ri
             d.len - least > range)
             break;
         v->ahead[v->seen % VHOST_AHEAD] = (struct vhost_buffer){host, d.addr, d.len, d.id};
-        __builtin_prefetch(host);
-        __builtin_prefetch(host + 64, to_write);
+        fetch_lines(host, to_write);
         advance(v, &v->seen_at, &v->seen_wrap, 1);
     }
     return (uint16_t)(v->seen - v->taken);

@@ -120,8 +120,7 @@ static inline __attribute__((always_inline)) void look_ahead(struct vhost_ring *
         b->guest = addr;
         b->len = len;
         b->head = (uint16_t)head;
-        __builtin_prefetch(host);
-        __builtin_prefetch(host + 64, to_write);
+        fetch_lines(host, to_write);
     }
     v->seen = (uint16_t)at;
 }
