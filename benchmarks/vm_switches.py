@@ -34,6 +34,7 @@ class Busy:
     packets: int
     cycles: float               # per packet, of its busy time
     stages: dict[str, float]    # cycles per packet, where the switch tells
+    decided: int = 0            # packets for which the tables were walked
 
 
 def wait_for(what: str, condition, seconds: float = 20) -> None:
@@ -123,6 +124,7 @@ class Ours(Switch):
                           for i, path in enumerate(self.sockets))
         config = directory / "config.yaml"
         config.write_text(f"tenants:\n  red:\n    bridges:\n      br:\n        fail_mode: secure\n        ports:\n{ports}\n")
+        # One loop that looks at the rings all the time, as Open vSwitch's.
         self.spawn(SCRIPTS / "vswitchd", "--state", directory / "state", "--run", directory / "run", "--poll", "--stop-datapath",
                    "--config", config, *(["--datapath", datapath] if datapath else []), core=GUEST_CORE)
         self.management = f"unix:{directory}/run/br.mgmt"
@@ -137,26 +139,28 @@ class Ours(Switch):
 
     def _look(self) -> tuple[int, dict[str, float]]:
         cycles: dict[str, float] = {}
-        packets = 0
+        packets = self.decided = 0
         for worker in self.stats.GetUsage(stats_pb2.GetUsageRequest()).workers:
             for name, value in worker.system.items():
                 if name != "idle":
                     cycles[name] = cycles.get(name, 0) + value
             for account in worker.accounts:
                 packets += account.rx_packets
-                self.turns = account.turns
+                self.decided += account.slow
                 for name, value in account.cycles.items():
                     cycles[name] = cycles.get(name, 0) + value
         return packets, cycles
 
     def begin(self) -> None:
         self.before = self._look()
+        self.decided_before = self.decided
 
     def end(self) -> Busy:
         packets, cycles = self._look()
         packets -= self.before[0]
         stages = {name: (value - self.before[1].get(name, 0)) / max(packets, 1) for name, value in cycles.items()}
-        return Busy(packets, sum(stages.values()), {name: value for name, value in stages.items() if value > .05})
+        return Busy(packets, sum(stages.values()), {name: value for name, value in stages.items() if value > .05},
+                    self.decided - self.decided_before)
 
 
 class OpenVswitch(Switch):
@@ -211,7 +215,11 @@ class OpenVswitch(Switch):
         text = text[text.index("pmd thread"):]
         cycles = re.search(r"avg processing cycles per packet: ([\d.]+)", text)
         packets = re.search(r"packets received: (\d+)", text)
-        return Busy(int(packets[1]) if packets else 0, float(cycles[1]) if cycles else 0.0, {})
+        decided = re.search(r"miss with success upcall: (\d+)", text)
+        return Busy(int(packets[1]) if packets else 0, float(cycles[1]) if cycles else 0.0, {}, int(decided[1]) if decided else 0)
+
+    def signature_cache(self, on: bool) -> None:
+        run(*self.vsctl[:-1], "set", "Open_vSwitch", ".", f"other_config:smc-enable={str(on).lower()}")
 
 
 def take_precedence() -> None:

@@ -1,7 +1,8 @@
 /* Cycles per packet from guest to guest through two vhost-user ports, by stage. Guests and switch by turns on one core: what the
  * switch's code costs, without what the caches of two cores cost each other; under callgrind its instructions can be counted
  * (worker_step; with a slice=1000000, as under it time passes fifty times as fast). With cores=GUEST,WORKER on a core each, as the machine would run them.
- * Usage: bench_vhost [len=60] [flows=1] [rounds=300] [batch=32] [rule=port|address] [packed] [cores=0,1] [slice=US] */
+ * rule=source: besides, a rule on a source address that no packet has, so that each address is a flow that the tables decide on.
+ * Usage: bench_vhost [len=60] [flows=1] [rounds=300] [batch=32] [rule=port|address|source] [packed] [cores=0,1] [slice=US] */
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -37,7 +38,7 @@ static int compare(const void *a, const void *b)
 }
 
 /* in_port 1 (with more than one flow: and IPv4 to 10.0.0.0/8): output to port 2. */
-static void add_rule(struct bridge *b, bool address)
+static void add_rule(struct bridge *b, bool address, bool source)
 {
     static const uint8_t port_rule[] = {0, 1, 0, 12, 0x80, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0};
     static const uint8_t address_rule[] = {0, 1, 0, 30, 0x80, 0, 0, 4, 0, 0, 0, 1, 0x80, 0, 10, 2, 8, 0, 0x80, 0, 0x19, 8, 10, 0, 0, 0,
@@ -49,6 +50,12 @@ static void add_rule(struct bridge *b, bool address)
     fault f;
     memset(body + 24, 0xff, 12);
     memcpy(body + OFP_FLOW_MOD_FIXED, address ? address_rule : port_rule, n);
+    if (source) {
+        body[23] = 2;          /* priority */
+        body[OFP_FLOW_MOD_FIXED + 20] = 0x17;      /* OXM: IPv4 source, all bits */
+        memset(body + OFP_FLOW_MOD_FIXED + 22, 255, 4);
+        memset(body + OFP_FLOW_MOD_FIXED + 26, 255, 4);
+    }
     memcpy(body + OFP_FLOW_MOD_FIXED + n, output, sizeof output);
     if (flow_mod(b, body, OFP_FLOW_MOD_FIXED + n + sizeof output, &r, &f)) {
         fprintf(stderr, "%s\n", f.reason);
@@ -72,7 +79,7 @@ static void drain(struct guest_ring *r, unsigned *n)
 struct options {
     unsigned length, flows, rounds, batch, slice;
     int cores[2];              /* guests', worker's; -1: both here, by turns */
-    bool address, packed;
+    bool address, source, packed;
 };
 
 static bool parse_options(struct options *o, int argc, char **argv)
@@ -84,6 +91,8 @@ static bool parse_options(struct options *o, int argc, char **argv)
             o->packed = true;
         else if (!strcmp(a, "rule=address"))
             o->address = true;
+        else if (!strcmp(a, "rule=source"))
+            o->source = true;
         else if (strcmp(a, "rule=port") && sscanf(a, "len=%u", &o->length) != 1 && sscanf(a, "flows=%u", &o->flows) != 1 &&
                  sscanf(a, "rounds=%u", &o->rounds) != 1 && sscanf(a, "batch=%u", &o->batch) != 1 &&
                  sscanf(a, "slice=%u", &o->slice) != 1 &&
@@ -174,7 +183,9 @@ int main(int argc, char **argv)
         guests[i] = (struct guest_port){.path = strdup(p.socket), .n_pairs = 1, .size = 256, .buffer_len = 2048, .frame_max = 2048,
                                         .packed = o.packed};
     }
-    add_rule(dp->bridges[1], o.address);
+    add_rule(dp->bridges[1], o.address, false);
+    if (o.source)
+        add_rule(dp->bridges[1], true, true);
     pthread_t thread;
     pthread_create(&thread, NULL, open_guests, NULL);
     for (int i = 0; !ready || i < 100; i += ready) {

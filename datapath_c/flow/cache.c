@@ -327,7 +327,7 @@ static struct megaflow *alloc_flow(struct cache *c)
     }
     struct megaflow *m = c->free;
     c->free = m->next_free;
-    m->serial = ++c->next_serial;
+    m->serial = ++c->next_serial ? c->next_serial : ++c->next_serial;   /* 0: in no use */
     return m;
 }
 
@@ -460,19 +460,15 @@ static bool grow(struct mask_table *t)
     return true;
 }
 
-/* The next slot that the sweep looks at, or NULL where it holds nothing. */
-static struct megaflow *next_slot(struct cache *c)
+/* The next flow in turn, in memory's order, in which a full cache has no gaps; NULL where there is none. */
+static struct megaflow *next_flow(struct cache *c)
 {
-    if (c->sweep_table >= c->n_tables)
-        c->sweep_table = c->sweep_slot = 0;
-    struct mask_table *t = c->tables[c->sweep_table];
-    if (c->sweep_slot >= t->size) {
-        c->sweep_table++;
-        c->sweep_slot = 0;
-        return NULL;
+    if (!c->room_slab || c->room_at == SLAB_FLOWS) {
+        c->room_slab = c->room_slab && c->room_slab->next ? c->room_slab->next : c->slabs;
+        c->room_at = 0;
     }
-    struct megaflow *m = t->slots[c->sweep_slot++];
-    return m == &tombstone ? NULL : m;
+    struct megaflow *m = &c->room_slab->flows[c->room_at++];
+    return m->serial ? m : NULL;
 }
 
 /* Removes what was used longest ago among the next few. Returns where it was: no flow any more. */
@@ -481,7 +477,7 @@ static const struct megaflow *make_room(struct cache *c)
     struct megaflow *oldest = NULL;
     for (int seen = 0; seen < ROOM_CHOICE;) {
         step(1);
-        struct megaflow *m = next_slot(c);
+        struct megaflow *m = next_flow(c);
         if (!m)
             continue;
         seen++;
@@ -535,7 +531,8 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
     m->counted = counted;
     m->generation = generation;
     m->used = now;
-    emc_put(c, hash, m);
+    if (c->n_tables > CACHE_FEW_MASKS)
+        emc_put(c, hash, m);
 }
 
 void cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n)

@@ -64,7 +64,8 @@ struct cache {
     uint32_t next_serial;
     uint32_t sweep_table, sweep_slot;
     struct megaflow *free;
-    struct slab *slabs;
+    struct slab *slabs, *room_slab;    /* where room is looked for */
+    uint32_t room_at;
     uint64_t emc_hits, megaflow_hits, misses, stale;
     uint64_t since_ranked;
     /* Room for CACHE_EMC_MAX places, which cost nothing before they are used; emc_mask + 1 of them are. */
