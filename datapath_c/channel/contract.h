@@ -250,7 +250,9 @@ struct dp_vtep {
     struct dp_addr local6; /* address to bind; all zero = no IPv6 underlay */
     uint16_t port;         /* UDP destination port, 0 = 4789 (RFC 7348) */
     uint16_t any6;         /* 1 = bind IPv6 to :: */
-    uint32_t reserved;
+    uint32_t uplink_checksum;  /* 1 = outer UDP checksums of what leaves through the uplink; 0 = none (RFC 7348, 5) */
+    char uplink_bridge[DP_NAME_MAX];   /* port through which IPv4 tunnels go as raw frames, there yet or not; "" = UDP sockets */
+    char uplink_port[DP_NAME_MAX];
 };
 
 struct dp_remotes {

@@ -6,6 +6,7 @@
 #include "path/slow_path.h"
 #include "path/turn.h"
 #include "path/tx.h"
+#include "tunnel/uplink.h"
 
 /* Of base/step.h, for each packet, on virtual clocks. There is no look at the clock in these stages: the batch's size is
  * chosen by what such packets cost. */
@@ -177,7 +178,15 @@ void process_received(struct worker *w, struct wtenant *t, struct port *port, st
         packet_unref_all(batch, n);
         return;
     }
-    if (a.shortest < FRAME_MIN || !by_port(w, t, port, batch, n, a.bytes))
+    if (__builtin_expect(atomic_load_explicit(&port->underlay, memory_order_relaxed), 0)) {
+        unsigned kept = uplink_receive(w, t, port, batch, n);
+        if (kept < n)
+            a = note_arrival(port, batch, kept);
+        n = kept;
+    }
+    if (!n)
+        ;                      /* all of it was the tunnels' */
+    else if (a.shortest < FRAME_MIN || !by_port(w, t, port, batch, n, a.bytes))
         stages(w, t, batch, n);
     finish(w, t);
 }
