@@ -14,7 +14,9 @@ import argparse
 import json
 import os
 import signal
+import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,8 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "benchmarks")]      # not there under python -P
 
 import plot  # noqa: E402
-from acl_rules import AccessList, write_pcap  # noqa: E402
-from vm_switches import GUEST_CORE, Busy, MissingPeer, OpenVswitch, Ours, Switch, clean, take_precedence  # noqa: E402
+from acl_rules import AccessList, udp_frame, write_pcap  # noqa: E402
+from vm_switches import (FAR, FAR_MAC, GUEST_CORE, NEAR, NEAR_MAC, VNI, Busy, MissingPeer, OpenVswitch,  # noqa: E402
+                         OpenVswitchTunnel, Ours, OursTunnel, Switch, clean, take_precedence)
 
 GUEST = ROOT / "build" / "release" / "datapath_c" / "bench" / "vswitch-guest"
 PORT_RULE = ["in_port=1,actions=output:2", "in_port=2,actions=output:1"]
@@ -51,6 +54,8 @@ class Row:
     access_list: tuple[int, int, int] | None = None    # rules, masks, flows
     than: str = ""              # the row of ours that this one is measured by
     long: bool = False          # only when asked for: loading the rules takes minutes
+    tunnel: str = ""            # "out": from the guest through VXLAN; "in": what comes through it; of so many flows
+    tunnel_flows: int = 1
 
 
 ROWS = [
@@ -69,6 +74,10 @@ ROWS = [
     Row("frames-256", "256-byte frames, port rule", 0.5, send="0:len=256"),
     Row("frames-512", "512-byte frames, port rule", 0.5, send="0:len=512"),
     Row("frames-1514", "1,514-byte frames, port rule", 340 / 673, send="0:len=1514"),
+    Row("encap-1", "VXLAN encapsulation, 1 flow", 180 / 345, tunnel="out"),
+    Row("encap-10000", "VXLAN encapsulation, 10,000 flows", 240 / 525, tunnel="out", tunnel_flows=10000),
+    Row("decap-1", "VXLAN decapsulation, 1 flow", 200 / 432, tunnel="in"),
+    Row("decap-10000", "VXLAN decapsulation, 10,000 flows", 300 / 680, tunnel="in", tunnel_flows=10000),
     Row("latency", "one-way latency at 10 kpps, p50", 0.7 / 1.2, send="0:len=60,rate=10000,stamp", unit="µs"),
 ]
 
@@ -83,14 +92,41 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def tunnelled(frame: bytes, source_port: int) -> bytes:
+    """The frame as the other host's tunnel end point sends it."""
+    udp = struct.pack("!HHHHII", source_port, 4789, len(frame) + 16, 0, 0x08000000, VNI << 8) + frame
+    addresses = b"".join(socket.inet_aton(address) for address in (FAR, NEAR))
+    head = struct.pack("!BBHHHBBH", 0x45, 0, len(udp) + 20, 0, 0x4000, 64, 17, 0) + addresses
+    total = sum(struct.unpack("!10H", head))
+    total = (total & 0xffff) + (total >> 16)
+    head = head[:10] + struct.pack("!H", ~total & 0xffff) + head[12:]
+    return bytes.fromhex((NEAR_MAC + FAR_MAC).replace(":", "")) + b"\x08\0" + head + udp
+
+
+def arp_of_far() -> str:
+    """What the other host answers, in hexadecimal: this guest says it again and again, unasked."""
+    mac, near = (text.replace(":", "") for text in (FAR_MAC, NEAR_MAC))
+    addresses = [socket.inet_aton(address).hex() for address in (FAR, NEAR)]
+    return f"{near}{mac}0806" + f"0001080006040002{mac}{addresses[0]}{near}{addresses[1]}".ljust(92, "0")
+
+
+def tunnel_streams(row: Row, directory: Path) -> list[str]:
+    inner = [udp_frame(0x0a000001 + flow, 0x0a000002, 1000 + flow % 50000, 2000) for flow in range(row.tunnel_flows)]
+    capture = directory / f"{row.key}.pcap"
+    write_pcap(capture, inner if row.tunnel == "out" else
+               [tunnelled(frame, 49152 + index * 7919 % 16384) for index, frame in enumerate(inner)])
+    return [f"{0 if row.tunnel == 'out' else 1}:pcap={capture}", f"1:hex={arp_of_far()},rate=100,burst=1"]
+
+
 class Guests:
     """Both guests of one switch, connected from here to stop()."""
 
-    def __init__(self, switch: Switch, row: Row, send: str):
+    def __init__(self, switch: Switch, row: Row, streams: list[str]):
         self.switch = switch
         ports = [f"--port={path},listen{row.port}" for path in switch.sockets]
+        sends = [word for stream in streams for word in ("--send", stream)]
         self.process = subprocess.Popen(
-            ["nice", "-n", "-20", str(GUEST), *ports, "--send", send, "--seconds", "3600", "--warm-up", "0.1", "--wait", "30", "--go",
+            ["nice", "-n", "-20", str(GUEST), *ports, *sends, "--seconds", "3600", "--warm-up", "0.1", "--wait", "30", "--go",
              "--cpu", str(GUEST_CORE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         line = self.process.stderr.readline()
         if line != "ready\n":
@@ -125,21 +161,21 @@ class Guests:
         return {"cycles": busy.cycles, "mpps": busy.packets / passed / 1e6, "stages": busy.stages, "decided": busy.decided / passed}
 
 
-def prepare(row: Row, switches: list[Switch], directory: Path) -> str:
-    """The row's rules into the switches; the guest's stream."""
-    flows, send = row.flows, row.send
+def prepare(row: Row, switches: list[Switch], directory: Path) -> list[str]:
+    """The row's rules into the switches; the guests' streams."""
+    flows, streams = row.flows, tunnel_streams(row, directory) if row.tunnel else [row.send]
     if row.access_list:
         n_rules, n_masks, n_flows = row.access_list
         access = AccessList(n_rules, n_masks) if n_masks > 1 else AccessList.exact(n_rules)
         flows = access.flow_lines("output:2")
         capture = directory / f"{row.key}.pcap"
         write_pcap(capture, access.frames(n_flows))
-        send = f"0:pcap={capture}"
+        streams = [f"0:pcap={capture}"]
     for switch in switches:
         switch.resume()
         switch.flows(flows)
         switch.pause()
-    return send
+    return streams
 
 
 def value(row: Row, sample: dict) -> float:
@@ -148,13 +184,13 @@ def value(row: Row, sample: dict) -> float:
 
 def run_row(row: Row, switches: list[Switch], directory: Path, samples: int, seconds: float) -> dict[str, dict]:
     """By switch: samples, and what the guests saw. Open vSwitch is measured with its signature cache too where rules are many."""
-    send = prepare(row, switches, directory)
+    streams = prepare(row, switches, directory)
     results: dict[str, dict] = {}
     guests: list[tuple[str, Guests]] = []
     try:
         for switch in switches:
             switch.resume()
-            guests.append((switch.name, Guests(switch, row, send)))
+            guests.append((switch.name, Guests(switch, row, streams)))
             time.sleep(WARM_UP)
             guests[-1][1].pause()
             results[switch.name] = {"samples": []}
@@ -229,6 +265,62 @@ def judge(row: Row, results: dict[str, dict], names: list[str], before: dict[str
     return Verdict(row, ours, theirs, figure(row, cached) if cached and not row.than else None)
 
 
+def start(directory: Path, tunnel: bool) -> list[Switch]:
+    """Both switches, paused; ours alone where the other isn't installed."""
+    switches: list[Switch] = []
+    try:
+        switches.append((OursTunnel if tunnel else Ours)(directory / f"ours{tunnel:d}", 2))
+        switches[0].pause()
+        switches.append((OpenVswitchTunnel if tunnel else OpenVswitch)(directory / f"ovs{tunnel:d}", 2))
+        switches[1].pause()
+    except MissingPeer as error:
+        print(f"{error}\n", file=sys.stderr)
+    except BaseException:
+        for switch in switches:
+            switch.stop()
+        raise
+    return switches
+
+
+class Report:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.rows: dict[str, dict] = {}
+        self.verdicts: list[Verdict] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+        print(line, flush=True)
+
+    def head(self, names: list[str]) -> None:
+        if not self.lines:
+            self.say(f"| work | {' | '.join(names)} | with its signature cache | ratio | to reach | Mpps | stalls seen, ms |")
+            self.say("|---|" + "---|" * (len(names) + 5))
+
+    def add(self, row: Row, results: dict[str, dict], names: list[str]) -> None:
+        verdict = judge(row, results, names, {v.row.key: v.ours for v in self.verdicts})
+        self.verdicts.append(verdict)
+        cached = results.get("with its signature cache")
+        mpps = " / ".join(f"{statistics.median(s['mpps'] for s in results[name]['samples']):.2f}" for name in names)
+        stalls = " / ".join(f"{results[name]['stall_ms']:.0f}" for name in names)
+        share = f"{row.share:,.0f}" if row.unit.startswith("flows/s") else f"{row.share:.2f}" + (f" of {row.than}" if row.than else "")
+        ratio = verdict.ratio()
+        self.say(f"| {row.title}, {row.unit} | {' | '.join(told(row, results[name]) for name in names)} | "
+                 f"{told(row, cached) if cached else '-'} | {f'{ratio:.2f}' if ratio else '-'} | {share} | {mpps} | {stalls} |")
+        self.rows[row.key] = {"title": row.title, "unit": row.unit, "share": row.share, "than": row.than, "ratio": ratio,
+                              "verdict": verdict.text(), "results": results}
+
+    def write(self, args: argparse.Namespace) -> None:
+        self.say("")
+        for verdict in self.verdicts:
+            self.say(f"- {verdict.row.title}: {verdict.text()}")
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps({"rows": self.rows, "samples": args.samples, "seconds": args.seconds}, indent=1))
+        args.out.with_suffix(".md").write_text("\n".join(self.lines) + "\n")
+        plot.bars(args.out.with_suffix(".svg"), "Open vSwitch's figure is 1; the mark is what is to be reached",
+                  [(v.row.title, v.ratio(), v.row.share) for v in self.verdicts if v.ratio() and not v.row.unit.startswith("flows/s")])
+
+
 def main() -> int:
     args = arguments()
     wanted = args.rows.split(",")
@@ -237,51 +329,22 @@ def main() -> int:
         return 2
     take_precedence()
     directory = Path(tempfile.mkdtemp(prefix="vm-ports-"))
-    switches: list[Switch] = []
-    report, lines, verdicts = {}, [], []
+    report = Report()
     try:
-        switches.append(Ours(directory / "ours", 2))
-        switches[0].pause()
-        try:
-            switches.append(OpenVswitch(directory / "ovs", 2))
-            switches[1].pause()
-        except MissingPeer as error:
-            print(f"{error}\n", file=sys.stderr)
-        names = [switch.name for switch in switches]
-
-        def say(line: str) -> None:
-            lines.append(line)
-            print(line, flush=True)
-
-        say(f"| work | {' | '.join(names)} | with its signature cache | ratio | to reach | Mpps | stalls seen, ms |")
-        say("|---|" + "---|" * (len(switches) + 5))
-        ours: dict[str, float] = {}
-        for row in (row for row in ROWS if row.key in wanted):
-            results = run_row(row, switches, directory, args.samples, args.seconds)
-            verdict = judge(row, results, names, ours)
-            ours[row.key] = verdict.ours
-            verdicts.append(verdict)
-            cached = results.get("with its signature cache")
-            mpps = " / ".join(f"{statistics.median(s['mpps'] for s in results[name]['samples']):.2f}" for name in names)
-            stalls = " / ".join(f"{results[name]['stall_ms']:.0f}" for name in names)
-            share = f"{row.share:,.0f}" if row.unit.startswith("flows/s") else f"{row.share:.2f}" + (f" of {row.than}" if row.than else "")
-            ratio = verdict.ratio()
-            say(f"| {row.title}, {row.unit} | {' | '.join(told(row, results[name]) for name in names)} | "
-                f"{told(row, cached) if cached else '-'} | {f'{ratio:.2f}' if ratio else '-'} | {share} | {mpps} | {stalls} |")
-            report[row.key] = {"title": row.title, "unit": row.unit, "share": row.share, "than": row.than, "ratio": ratio,
-                               "verdict": verdict.text(), "results": results}
+        for tunnel in (False, True):
+            rows = [row for row in ROWS if row.key in wanted and bool(row.tunnel) == tunnel]
+            switches = start(directory, tunnel) if rows else []
+            names = [switch.name for switch in switches]
+            try:
+                for row in rows:
+                    report.head(names)
+                    report.add(row, run_row(row, switches, directory, args.samples, args.seconds), names)
+            finally:
+                for switch in switches:
+                    switch.stop()
     finally:
-        for switch in switches:
-            switch.stop()
         clean(directory)
-    say("")
-    for verdict in verdicts:
-        say(f"- {verdict.row.title}: {verdict.text()}")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"rows": report, "samples": args.samples, "seconds": args.seconds}, indent=1))
-    args.out.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    plot.bars(args.out.with_suffix(".svg"), "Open vSwitch's figure is 1; the mark is what is to be reached",
-              [(v.row.title, v.ratio(), v.row.share) for v in verdicts if v.ratio() and not v.row.unit.startswith("flows/s")])
+    report.write(args)
     return 0
 
 

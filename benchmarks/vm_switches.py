@@ -120,10 +120,8 @@ class Ours(Switch):
 
     def __init__(self, directory: Path, n_ports: int, datapath: Path | None = None):
         super().__init__(directory, n_ports)
-        ports = "\n".join(f"          vm{i + 1}: {{kind: vhost-user, mode: client, socket: {path}, port_no: {i + 1}}}"
-                          for i, path in enumerate(self.sockets))
         config = directory / "config.yaml"
-        config.write_text(f"tenants:\n  red:\n    bridges:\n      br:\n        fail_mode: secure\n        ports:\n{ports}\n")
+        config.write_text(self.configuration(directory))
         # One loop that looks at the rings all the time, as Open vSwitch's.
         self.spawn(SCRIPTS / "vswitchd", "--state", directory / "state", "--run", directory / "run", "--poll", "--stop-datapath",
                    "--config", config, *(["--datapath", datapath] if datapath else []), core=GUEST_CORE)
@@ -137,6 +135,15 @@ class Ours(Switch):
             os.sched_setaffinity(int(task.name), {WORKER_CORE})
         self.pin()
 
+    count = staticmethod(sum)   # by tenant, to packets
+
+    def port(self, number: int) -> str:
+        return f"          vm{number}: {{kind: vhost-user, mode: client, socket: {self.sockets[number - 1]}, port_no: {number}}}\n"
+
+    def configuration(self, directory: Path) -> str:
+        ports = "".join(self.port(i + 1) for i in range(len(self.sockets)))
+        return f"tenants:\n  red:\n    bridges:\n      br:\n        fail_mode: secure\n        ports:\n{ports}"
+
     def _look(self) -> tuple[int, dict[str, float]]:
         cycles: dict[str, float] = {}
         packets = self.decided = 0
@@ -144,8 +151,9 @@ class Ours(Switch):
             for name, value in worker.system.items():
                 if name != "idle":
                     cycles[name] = cycles.get(name, 0) + value
+            received = [account.rx_packets for account in worker.accounts]
+            packets += self.count(received)
             for account in worker.accounts:
-                packets += account.rx_packets
                 self.decided += account.slow
                 for name, value in account.cycles.items():
                     cycles[name] = cycles.get(name, 0) + value
@@ -195,13 +203,22 @@ class OpenVswitch(Switch):
         switch = self.spawn(OVS_DPDK, database, f"--unixctl={self.control}", "-vconsole:warn", f"--log-file={directory}/ovs.log")
         wait_for("Open vSwitch", self.control.exists, 60)
         vsctl = self.vsctl[:-1]
-        run(*vsctl, "add-br", "br", "--", "set", "bridge", "br", "datapath_type=netdev", "fail_mode=secure")
-        for number, path in enumerate(self.sockets, 1):
-            run(*vsctl, "add-port", "br", f"vm{number}", "--", "set", "interface", f"vm{number}", "type=dpdkvhostuserclient",
-                f"options:vhost-server-path={path}", f"ofport_request={number}")
+        self.bridge("br")
+        self.add_ports()
         self.management = f"unix:{directory}/br.mgmt"
         self.pids = [switch.pid]
         self.pin()
+
+    def bridge(self, name: str) -> None:
+        run(*self.vsctl[:-1], "add-br", name, "--", "set", "bridge", name, "datapath_type=netdev", "fail_mode=secure")
+
+    def guest_port(self, bridge: str, number: int) -> None:
+        run(*self.vsctl[:-1], "add-port", bridge, f"vm{number}", "--", "set", "interface", f"vm{number}", "type=dpdkvhostuserclient",
+            f"options:vhost-server-path={self.sockets[number - 1]}", f"ofport_request={number}")
+
+    def add_ports(self) -> None:
+        for number in range(1, len(self.sockets) + 1):
+            self.guest_port("br", number)
 
     def stop(self) -> None:
         super().stop()
@@ -220,6 +237,45 @@ class OpenVswitch(Switch):
 
     def signature_cache(self, on: bool) -> None:
         run(*self.vsctl[:-1], "set", "Open_vSwitch", ".", f"other_config:smc-enable={str(on).lower()}")
+
+
+# The guest at the first port is behind a tunnel of this VNI; the one at the second plays the other host.
+VNI, NEAR, FAR = 1001, "192.0.2.1", "192.0.2.2"
+NEAR_MAC, FAR_MAC = "02:00:00:00:01:01", "02:00:00:00:01:02"
+
+
+class OursTunnel(Ours):
+    """Port 1 is a guest's, port 2 of the same bridge a tunnel, whose frames leave through the second guest's socket."""
+
+    @staticmethod
+    def count(received: list[int]) -> int:
+        """What comes through the tunnel is received by the uplink's tenant, and again by its own."""
+        return max(received, default=0)
+
+    def configuration(self, directory: Path) -> str:
+        return (f"vtep: {{local4: {NEAR}, uplink: under/vm2}}\ntenants:\n  red:\n    bridges:\n      br:\n        fail_mode: secure\n"
+                f"        ports:\n{self.port(1)}          vx: {{kind: vxlan, port_no: 2, vni: {VNI}, remotes: [{FAR}]}}\n"
+                "  infra:\n    bridges:\n      under:\n        ports:\n" + self.port(2).replace("port_no", f'mac: "{NEAR_MAC}", port_no'))
+
+
+class OpenVswitchTunnel(OpenVswitch):
+    """The same, with its own tunnels (Documentation/howto/userspace-tunneling.rst)."""
+
+    def add_ports(self) -> None:
+        self.guest_port("br", 1)
+        run(*self.vsctl[:-1], "add-port", "br", "vx", "--", "set", "interface", "vx", "type=vxlan", f"options:remote_ip={FAR}",
+            f"options:key={VNI}", "ofport_request=2")
+        self.bridge("under")
+        run(*self.vsctl[:-1], "set", "bridge", "under", "fail_mode=standalone", f'other_config:hwaddr="{NEAR_MAC}"')
+        self.guest_port("under", 2)
+        run("ip", "address", "replace", f"{NEAR}/24", "dev", "under")
+        run("ip", "link", "set", "under", "up")
+        run("ovs-appctl", "-t", self.control, "ovs/route/add", f"{FAR}/32", "under")
+        run("ovs-appctl", "-t", self.control, "tnl/arp/set", "under", FAR, FAR_MAC)
+
+    def stop(self) -> None:
+        super().stop()
+        subprocess.run(["ip", "link", "delete", "under"], capture_output=True)     # Open vSwitch leaves it, with its address
 
 
 def take_precedence() -> None:

@@ -122,7 +122,7 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
             while (i + same < kept && i + same != sample && hits[i + same] == hits[i] &&
                    packets[i + same]->rx_port == packets[i]->rx_port)
                 same++;
-            if (hits[i]->program->raw) {
+            if (hits[i]->program->outputs) {
                 uint64_t bytes = 0;
                 for (unsigned k = 0; k < same; k++)
                     bytes += packets[i + k]->len;

@@ -2,6 +2,7 @@
 #include "path/polling.h"
 #include "path/process.h"
 #include "flow/cache.h"
+#include "tunnel/uplink.h"
 
 #define SPARE_STACKS 64        /* kept for turns to come */
 #define SWEEP_SLOTS 4          /* of the cache, in each turn */
@@ -155,7 +156,8 @@ static void run_batch(struct worker *w, struct wtenant *t)
     unsigned max = batch_size(w, t);
     /* Of a ring in memory it is the first packet that is dear, if another core's caches have it: fewer would not be faster, but
      * would look dearer each, and make the next batches smaller still. */
-    if (q->port->ops->ready && max < RING_BATCH)
+    bool in_memory = q->port->ops->ready || (q->port->ops == &vxlan_ops && uplink_is_ring(q->port));
+    if (in_memory && max < RING_BATCH)
         max = alone(w) ? BATCH : RING_BATCH;
     uint64_t before = turn_spent(w, t);
     t->at = q->port;

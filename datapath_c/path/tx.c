@@ -1,6 +1,7 @@
 #include "path/tx.h"
 #include "path/turn.h"
 #include "port/qos.h"
+#include "tunnel/uplink.h"
 
 #define FIXED_COST_NS 100      /* of a call of the driver, besides its packets */
 #define COST_LEAP 4
@@ -18,6 +19,11 @@ static unsigned burst(const struct worker *w, const struct stage *s, uint64_t no
         left = w->slice / OVERRUN;
     uint64_t n = left / s->cost;
     return n < 1 ? 1 : n < PORT_STAGE ? (unsigned)n : PORT_STAGE;
+}
+
+static bool is_ring(const struct port *out)
+{
+    return out->ops->takes_loans || (out->ops == &vxlan_ops && uplink_is_ring(out));
 }
 
 /* `n` and those few more that a ring takes for next to nothing. */
@@ -66,7 +72,7 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
         }
         n = burst(w, s, now);
         n = n < s->n - i ? n : s->n - i;
-        if (n < s->n - i && n < RING_BURST && out->ops->takes_loans)
+        if (n < s->n - i && n < RING_BURST && is_ring(out))
             n = ring_burst(s, i, n);
         out->ops->tx(out, &io, s->at + i, n);
         w->looked = clock_now();

@@ -12,6 +12,7 @@
 #include "tunnel/vtep.h"
 
 #define STALE_S 30             /* a neighbour that was not heard of for so long is asked again, and used meanwhile */
+#define BACKLOG 256            /* frames of a VNI that wait for its tenant's turns: more would have left the caches when it is theirs */
 #define TTL 64
 #define FIRST_PORT 49152       /* of the source ports that flows are spread over (RFC 7348, 5) */
 #define PORT_BITS 14
@@ -199,7 +200,7 @@ static struct wtenant *take_tunnelled(struct worker *w, struct vtep *v, struct p
     inner_offloads(p, outer);
     p->len = end;
     packet_pull(p, outer);
-    return vtep_take(v, w, p, from, 0);
+    return vtep_take(v, w, p, from, 0, BACKLOG);
 }
 
 unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, struct packet **batch, unsigned n)
@@ -228,10 +229,12 @@ unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, st
     worker_account(w, bucket);
     uint64_t share = (w->now - before) / n;
     for (unsigned i = 0; i < taken; i++) {
-        /* Not this turn's time, but theirs. */
         account_move(&w->clerk, bucket, &owners[i]->account->cycles[DP_STAGE_TUNNEL], share);
+        /* Not this turn's time, but theirs; unless they owe a slice already: else whoever floods the tunnel could have it received at
+         * nobody's cost, and would never come to work off what was received. */
+        if (!runqueue_owes(&w->sched.queue, &owners[i]->subject.entity))
+            w->turn_start += share;
         worker_charge(w, owners[i], share);
-        w->turn_start += share;
     }
     return kept;
 }
@@ -313,6 +316,13 @@ static unsigned encapsulate_all(const struct template *t, const struct vtep *v, 
         out[k++] = p;
     }
     return k;
+}
+
+bool uplink_is_ring(const struct port *p)
+{
+    struct vtep *v = __atomic_load_n(&p->bridge->dp->vtep, __ATOMIC_ACQUIRE);
+    const struct port *up = v ? atomic_load_explicit(&v->uplink.port, memory_order_acquire) : NULL;
+    return up && up->ops->takes_loans;
 }
 
 static void refuse(struct port_io *io, enum drop why, unsigned n)

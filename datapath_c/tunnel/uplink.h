@@ -48,4 +48,7 @@ unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, st
  * ports. False when there is no uplink. */
 bool uplink_send(struct datapath *dp, struct port *p, struct port_io *io, uint32_t remote, struct packet **packets, unsigned n);
 
+/* Whether what a VXLAN port sends ends in a ring in memory: many at once cost less each. */
+bool uplink_is_ring(const struct port *p);
+
 #endif

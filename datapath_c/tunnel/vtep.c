@@ -274,7 +274,14 @@ static void map_address(const struct sockaddr_storage *s, uint8_t out[16])
     memcpy(out + 12, &((const struct sockaddr_in *)s)->sin_addr, 4);
 }
 
-struct wtenant *vtep_take(struct vtep *v, struct worker *w, struct packet *p, const uint8_t from[16], int v6)
+static void lose(struct worker *w, struct wtenant *t, const struct port *port, struct packet *p)
+{
+    t->account->drops[DROP_TENANT_QUEUE]++;
+    shm_port(w->dp, w->id, port->slot)->rx_drops++;
+    packet_unref(p);
+}
+
+struct wtenant *vtep_take(struct vtep *v, struct worker *w, struct packet *p, const uint8_t from[16], int v6, unsigned limit)
 {
     struct dp_shm_account *nobody = shm_account(w->dp, w->id, 0);
     if (p->len < VXLAN_HEADER + 14 || !(p->data[0] & 0x08)) {
@@ -290,6 +297,10 @@ struct wtenant *vtep_take(struct vtep *v, struct worker *w, struct packet *p, co
         packet_unref(p);
         return NULL;
     }
+    if (port->queues[0].n >= limit) {
+        lose(w, t, port, p);
+        return t;
+    }
     packet_pull(p, VXLAN_HEADER);
     struct key *k = &p->key.key;
     k->tunnel_id = htobe64(vni);
@@ -299,9 +310,7 @@ struct wtenant *vtep_take(struct vtep *v, struct worker *w, struct packet *p, co
     if (packet_hand_over(p, &t->pool) && rxq_push(&port->queues[0], p)) {
         worker_wake(w, &port->queues[0]);
     } else {
-        t->account->drops[DROP_TENANT_QUEUE]++;
-        shm_port(w->dp, w->id, port->slot)->rx_drops++;
-        packet_unref(p);
+        lose(w, t, port, p);
     }
     return t;
 }
@@ -345,7 +354,7 @@ static unsigned receive_family(struct vtep *v, struct worker *w, int v6, unsigne
         uint8_t address[16];
         map_address(&from[i], address);
         for (unsigned j = 0; j < k; j++)
-            owners[n++] = vtep_take(v, w, parts[j], address, v6);
+            owners[n++] = vtep_take(v, w, parts[j], address, v6, RXQ_BACKLOG);
     }
     return n;
 }

@@ -42,8 +42,8 @@ void vtep_forget_port(struct datapath *dp, struct port *p);
  * to receive. Worker 0. */
 uint64_t vtep_receive(struct vtep *v, struct worker *w, bool *more);
 /* A frame that came through a tunnel, from its VXLAN header on, from `from` (as dp_addr has it): to its VNI's port's queue. Returns whose it
- * is, or NULL when it is nobody's. The packet is taken over. Worker 0. */
-struct wtenant *vtep_take(struct vtep *v, struct worker *w, struct packet *p, const uint8_t from[16], int v6);
+ * is, or NULL when it is nobody's. The packet is taken over, and dropped where `limit` or more wait already. Worker 0. */
+struct wtenant *vtep_take(struct vtep *v, struct worker *w, struct packet *p, const uint8_t from[16], int v6, unsigned limit);
 /* The socket for a flow of `hash` to an IPv4 (v6 = 0) or IPv6 address, or -1. */
 int vtep_socket(const struct vtep *v, int v6, uint32_t hash);
 
