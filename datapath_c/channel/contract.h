@@ -87,7 +87,8 @@ enum dp_type {
     DP_EV_PORT_STATUS = 66,/* object = bridge; dp_port (reason in `reason`) */
     DP_EV_FLOW_UPDATE = 67,/* object = bridge; dp_flow_update + OF flow_stats entry: a rule came, went or changed. Precedes the
                             * reply to the request that did it */
-    DP_EV_TABLE_STATUS = 68 /* object = bridge; dp_table, with the reason */
+    DP_EV_TABLE_STATUS = 68,/* object = bridge; dp_table, with the reason */
+    DP_EV_FLOW_STATS = 69  /* object = bridge; OF flow_stats entry: thresholds of its rule's trigger were passed */
 };
 
 enum dp_table_config {     /* OpenFlow 1.4.1, 7.2.2: ofp_table_config */
@@ -110,7 +111,10 @@ enum dp_update {           /* OpenFlow 1.4's ofp_flow_update_event */
 
 enum dp_flags {
     DP_F_REPLY = 1,
-    DP_F_MORE = 2
+    DP_F_MORE = 2,
+    DP_F_QUIET = 4,        /* of a DP_PACKET_OUT: it is answered only if it is refused */
+    DP_F_BARRIER = 8       /* of a DP_FLOW_MOD: a barrier follows it. The last reply comes when that is passed; the dp_batch_reply is
+                            * in it, or in one with DP_F_MORE before it where the barrier takes its time */
 };
 
 enum dp_role {

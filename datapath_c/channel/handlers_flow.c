@@ -61,6 +61,49 @@ static bool run_batch(struct client *c, struct bridge *b, const struct dp_msg *m
     return true;
 }
 
+struct waiting {
+    void *server;
+    uint64_t client;
+    struct dp_msg request;
+    const struct batch_reply *batch;    /* not yet told, or NULL */
+    bool *passed;              /* set, while the barrier is being begun */
+};
+
+static void tell_batch(struct client *c, const struct dp_msg *m, const struct batch_reply *r, bool last)
+{
+    (last ? reply : reply_more)(c, m, &r->head, sizeof r->head + r->head.n_errors * sizeof r->errors[0]);
+}
+
+static void passed(void *arg)
+{
+    struct waiting *w = arg;
+    struct client *c = client_by_id(w->server, w->client);
+    if (c && w->batch)
+        tell_batch(c, &w->request, w->batch, true);
+    else if (c)
+        reply(c, &w->request, NULL, 0);
+    if (w->passed)
+        *w->passed = true;
+    free(w);
+}
+
+/* The outcome is told before anything later is carried out: the log of rules goes by the replies' order. */
+static int answer_behind_barrier(struct client *c, const struct bridge *b, const struct dp_msg *m, const struct batch_reply *r, fault *f)
+{
+    bool through = false;
+    struct waiting *w = malloc(sizeof *w);
+    if (!w)
+        return fault_set(f, ENOMEM, "", "out of memory");
+    *w = (struct waiting){client_server(c), client_id(c), *m, r, &through};
+    datapath_barrier(client_datapath(c), b->tenant->conf.id, passed, w);
+    if (!through) {
+        tell_batch(c, m, r, false);
+        w->batch = NULL;
+        w->passed = NULL;
+    }
+    return 0;
+}
+
 static int answer_batch(struct client *c, struct bridge *b, const struct dp_msg *m, const uint8_t *body, fault *f)
 {
     void **state = lanes_state(c);
@@ -75,9 +118,13 @@ static int answer_batch(struct client *c, struct bridge *b, const struct dp_msg 
     *state = NULL;
     if (bundled && r->head.n_errors)
         bundle_fail(b);
-    reply(c, m, &r->head, sizeof r->head + r->head.n_errors * sizeof r->errors[0]);
+    int e = 0;
+    if (m->flags & DP_F_BARRIER)
+        e = answer_behind_barrier(c, b, m, r, f);
+    else
+        tell_batch(c, m, r, true);
     free(r);
-    return 0;
+    return e;
 }
 
 int handle_flow_mod(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
@@ -307,24 +354,9 @@ int handle_packet_out(struct client *c, const struct dp_msg *m, const uint8_t *b
     if (!b)
         return -ENOENT;
     int e = datapath_packet_out(b, body, m->len, f);
-    if (!e)
+    if (!e && !(m->flags & DP_F_QUIET))
         reply(c, m, NULL, 0);
     return e;
-}
-
-struct waiting {
-    void *server;
-    uint64_t client;
-    struct dp_msg request;
-};
-
-static void passed(void *arg)
-{
-    struct waiting *w = arg;
-    struct client *c = client_by_id(w->server, w->client);
-    if (c)
-        reply(c, &w->request, NULL, 0);
-    free(w);
 }
 
 int handle_barrier(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
@@ -335,7 +367,7 @@ int handle_barrier(struct client *c, const struct dp_msg *m, const uint8_t *body
     struct waiting *w = malloc(sizeof *w);
     if (!w)
         return fault_set(f, ENOMEM, "", "out of memory");
-    *w = (struct waiting){client_server(c), client_id(c), *m};
+    *w = (struct waiting){client_server(c), client_id(c), *m, NULL, NULL};
     datapath_barrier(client_datapath(c), b ? b->tenant->conf.id : 0, passed, w);
     return 0;
 }

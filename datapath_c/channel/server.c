@@ -101,11 +101,19 @@ struct client *client_by_id(void *server, uint64_t id)
     return NULL;
 }
 
+/* Whether workers may write to the control connection: never in front of what waits to be sent. */
+static void open_to_workers(const struct server *s)
+{
+    const struct client *c = s->control;
+    atomic_store_explicit(&s->dp->packet_in_fd, c && !c->dead && !c->first ? c->fd : -1, memory_order_release);
+}
+
 void client_set_role(struct client *c, uint32_t role)
 {
     c->role = role;
     if (role == DP_ROLE_CONTROL)
         c->server->control = c;
+    open_to_workers(c->server);
 }
 
 void server_stop(struct client *c)
@@ -173,6 +181,7 @@ static void send_message(struct client *c, struct dp_msg *msg, const void *body,
         memcpy(o->body, body, msg->len);
     *c->last = o;
     c->last = &o->next;
+    open_to_workers(c->server);
     c->waiting += o->len;
     if (droppable)
         c->events[msg->object]++;
@@ -198,6 +207,7 @@ static void flush(struct client *c)
             c->last = &c->first;
         free(o);
     }
+    open_to_workers(c->server);
     watch(c);
 }
 
@@ -266,6 +276,14 @@ static void on_rule_changed(struct bridge *b, const struct rule *r, uint16_t wha
     size_t len = flow_entry_put(r, clock_now(), e.entry, sizeof e.entry);
     if (sizeof e.head + len <= DP_MSG_MAX - sizeof(struct dp_msg))
         event(b->dp, DP_EV_FLOW_UPDATE, b->conf.id, &e, sizeof e.head + len, false);
+}
+
+static void on_stats_triggered(struct bridge *b, const struct rule *r)
+{
+    static uint8_t entry[65536];
+    size_t len = flow_entry_put(r, clock_now(), entry, sizeof entry);
+    if (len <= DP_MSG_MAX - sizeof(struct dp_msg))
+        event(b->dp, DP_EV_FLOW_STATS, b->conf.id, entry, len, true);
 }
 
 static void on_table_status(struct bridge *b, const struct dp_table *t)
@@ -361,9 +379,19 @@ static void accept_client(struct server *s)
     epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &e);
 }
 
+static void close_fd(void *fd)
+{
+    close((int)(intptr_t)fd);
+}
+
 static void free_client(struct client *c)
 {
-    close(c->fd);
+    if (c->server->control == c)
+        c->server->control = NULL;
+    open_to_workers(c->server);
+    epoll_ctl(c->server->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
+    shutdown(c->fd, SHUT_RDWR);
+    defer(close_fd, (void *)(intptr_t)c->fd);
     lanes_forget(c->server->lanes, c);
     while (c->first) {
         struct outgoing *o = c->first;
@@ -391,8 +419,6 @@ static void bury_dead(struct server *s)
             continue;
         }
         *link = c->next;
-        if (s->control == c)
-            s->control = NULL;
         discard_bundles(c);
         free_client(c);
     }
@@ -459,6 +485,7 @@ struct server *server_new(struct datapath *dp, const char *path, int *error)
     dp->rule_changed = on_rule_changed;
     dp->port_status = on_port_status;
     dp->table_status = on_table_status;
+    dp->stats_triggered = on_stats_triggered;
     return s;
 }
 
@@ -474,6 +501,7 @@ void server_free(struct server *s)
     s->dp->rule_changed = NULL;
     s->dp->port_status = NULL;
     s->dp->table_status = NULL;
+    s->dp->stats_triggered = NULL;
     unlink(s->path);
     close(s->listen_fd);
     close(s->epoll_fd);

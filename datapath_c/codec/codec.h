@@ -22,7 +22,8 @@ enum codec_form {
     CODEC_NICIRA = 1,      /* NXST_FLOW, NXT_FLOW_MOD, ... in version 1 */
     CODEC_FLOW_STATS = 2,  /* 1.5's OFPMP_FLOW_STATS: without instructions */
     CODEC_NICIRA_TABLE = 3,    /* NXT_FLOW_MOD with the table in the command's high byte (NXT_FLOW_MOD_TABLE_ID) */
-    CODEC_STANDARD_TABLE = 4   /* 1.0's OFPT_FLOW_MOD, likewise */
+    CODEC_STANDARD_TABLE = 4,  /* 1.0's OFPT_FLOW_MOD, likewise */
+    CODEC_FULL = 5         /* of rules' entries: the version's own, and those of a later one's instructions that it hasn't */
 };
 
 int64_t codec_flow_mod_in(uint32_t version, uint32_t form, const uint8_t *body, size_t len, uint8_t *out, size_t size,

@@ -29,6 +29,8 @@ static int put_instructions(struct codec_buf *b, uint32_t version, const uint8_t
         uint16_t type = get16(d + at);
         if (type == OFPIT_METER && (version < 4 || version > 5))
             return fault_openflow(f, OFPET_BAD_INSTRUCTION, OFPBIC_UNKNOWN_INST, "instructions", "instruction type 6");
+        if (type == OFPIT_STAT_TRIGGER && version < 6)
+            return fault_openflow(f, OFPET_BAD_INSTRUCTION, OFPBIC_UNKNOWN_INST, "instructions", "instruction type 7");
         if (type == OFPIT_WRITE_ACTIONS || type == OFPIT_APPLY_ACTIONS) {
             codec_copy(b, d + at, 8);
             int e = codec_put_actions_in(b, version, d + at + 8, n - 8, f);

@@ -95,7 +95,7 @@ static void put_instructions15(struct codec_buf *b, const uint8_t *d, size_t len
     }
 }
 
-static void put_instructions(struct codec_buf *b, uint32_t version, const uint8_t *d, size_t len, uint8_t proto)
+static void put_instructions(struct codec_buf *b, uint32_t version, uint32_t form, const uint8_t *d, size_t len, uint8_t proto)
 {
     if (version == 6) {
         put_instructions15(b, d, len, proto);
@@ -104,6 +104,8 @@ static void put_instructions(struct codec_buf *b, uint32_t version, const uint8_
     for (size_t at = 0; at + 8 <= len; at += get16(d + at + 2)) {
         const uint8_t *i = d + at;
         uint16_t type = get16(i);
+        if (type == OFPIT_STAT_TRIGGER && form != CODEC_FULL)
+            continue;
         if (type != OFPIT_APPLY_ACTIONS && type != OFPIT_WRITE_ACTIONS) {
             codec_copy(b, i, get16(i + 2));
             continue;
@@ -237,7 +239,7 @@ static void entry_out(struct codec_buf *b, uint32_t version, uint32_t form, cons
         memcpy(o + 16, e + 24, 8);
         codec_put_match_out(b, version, form, match);
         put_oxs(b, e);
-        put_instructions(b, version, i, i_len, codec_match_proto(match));
+        put_instructions(b, version, form, i, i_len, codec_match_proto(match));
     } else {
         o = codec_put(b, STATS_FIXED);
         memcpy(o, e, STATS_FIXED);
@@ -246,7 +248,7 @@ static void entry_out(struct codec_buf *b, uint32_t version, uint32_t form, cons
         if (version == 2)
             put16(o + 18, 0);
         codec_put_match_out(b, version, form, match);
-        put_instructions(b, version, i, i_len, codec_match_proto(match));
+        put_instructions(b, version, form, i, i_len, codec_match_proto(match));
     }
     put16(o, (uint16_t)(b->len - start));
 }

@@ -1,6 +1,7 @@
-/* Rules whose time has come (OpenFlow 1.3.5, 5.5). */
+/* Rules whose time has come (OpenFlow 1.3.5, 5.5), or whose statistics are to be told of (1.5.1, 7.2.5). */
 #include "base/clock.h"
 #include "flow/rule_list.h"
+#include "flow/trigger.h"
 #include "path/datapath.h"
 
 static uint16_t shorter(uint16_t timeout, uint16_t limit)
@@ -30,6 +31,8 @@ bool bridge_expire(struct bridge *b, uint64_t now, uint64_t until)
         if (!cls_visible(&r->cls, bridge_pending_version(b)))
             continue;
         rule_totals(r, b->dp->n_workers, &t);
+        if (r->trigger && trigger_look(r->trigger, &t, now - r->created, now > t.used ? now - t.used : 0) && b->dp->stats_triggered)
+            b->dp->stats_triggered(b, r);
         bool hard = r->hard_timeout && now - r->created >= r->hard_timeout * clock_hz;
         bool idle = r->idle_timeout && now > t.used && now - t.used >= r->idle_timeout * clock_hz;
         if (hard || idle) {

@@ -6,6 +6,7 @@
 #include "flow/bundle.h"
 #include "flow/instructions.h"
 #include "flow/rule_list.h"
+#include "flow/trigger.h"
 #include "path/datapath.h"
 
 struct request {
@@ -104,7 +105,7 @@ static struct rule *make_rule(const struct bridge *b, const struct request *q)
 {
     struct rule *r = rule_new(&q->match, b->dp->n_workers);
     struct instructions *i = instructions_new(q->instructions, (uint32_t)q->instructions_len);
-    if (!r || !i) {
+    if (!r || !i || trigger_new(i->bytes, i->len, &r->trigger)) {
         free(r);
         free(i);
         return NULL;

@@ -1,8 +1,10 @@
 #include "flow/instructions.h"
+#include <errno.h>
 #include "base/bytes.h"
 #include "flow/actions_check.h"
 #include "flow/meter.h"
 #include "flow/openflow.h"
+#include "flow/trigger.h"
 
 #define BAD_INSTRUCTION(code, ...)                                                                                     \
     fault_openflow(f, OFPET_BAD_INSTRUCTION, OFPBIC_##code, "instructions", __VA_ARGS__)
@@ -22,7 +24,7 @@ int instructions_check(const struct bridge *b, const uint8_t *data, size_t len, 
             return BAD_INSTRUCTION(BAD_LEN, "instruction of %zu bytes with %zu left", n, len - at);
         if (type == OFPIT_EXPERIMENTER)
             return BAD_INSTRUCTION(BAD_EXPERIMENTER, "experimenter 0x%08x", get32(i + 4));
-        if (type < OFPIT_GOTO_TABLE || type > OFPIT_METER)
+        if (type < OFPIT_GOTO_TABLE || type > OFPIT_STAT_TRIGGER)
             return BAD_INSTRUCTION(UNKNOWN_INST, "instruction type %u", type);
         if (seen >> type & 1)
             return BAD_INSTRUCTION(DUP_INST, "instruction type %u twice", type);
@@ -52,6 +54,10 @@ int instructions_check(const struct bridge *b, const uint8_t *data, size_t len, 
                 return BAD_INSTRUCTION(BAD_LEN, "meter of %zu bytes", n);
             if (!meter_find(b, get32(i + 4)))
                 return fault_openflow(f, OFPET_METER_MOD_FAILED, 3, "instructions", "meter %u does not exist", get32(i + 4));
+            break;
+        case OFPIT_STAT_TRIGGER:
+            if (trigger_check(i, n, f))
+                return -EINVAL;
             break;
         default:
             if (n != 8)

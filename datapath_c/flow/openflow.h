@@ -34,7 +34,7 @@ enum { OFPFF_SEND_FLOW_REM = 1, OFPFF_CHECK_OVERLAP = 2, OFPFF_RESET_COUNTS = 4,
        OFPFF_ANEW = 0x8000 };          /* counters begin anew, as OpenFlow 1.0's adds have it; no rule keeps it */
 
 enum { OFPIT_GOTO_TABLE = 1, OFPIT_WRITE_METADATA, OFPIT_WRITE_ACTIONS, OFPIT_APPLY_ACTIONS, OFPIT_CLEAR_ACTIONS,
-       OFPIT_METER, OFPIT_EXPERIMENTER = 0xffff };
+       OFPIT_METER, OFPIT_STAT_TRIGGER, OFPIT_EXPERIMENTER = 0xffff };
 
 /* 1 to 10, 13 and 14 are OpenFlow 1.1's, replaced by set-field since 1.2. Two bytes of their padding carry what only 1.0 means:
  * SET_VLAN_VID and SET_VLAN_PCP with byte 6 set push a tag onto an untagged packet, POP_VLAN with byte 4 set lets one pass. */

@@ -16,6 +16,7 @@ void rule_free(void *rule)
 {
     struct rule *r = rule;
     free(atomic_load_explicit(&r->instructions, memory_order_relaxed));
+    free(r->trigger);
     free(r);
 }
 

@@ -17,13 +17,15 @@ struct rule_stats {            /* one worker's */
 };
 
 struct table;
+struct trigger;
 
 struct rule {
     struct cls_rule cls;
     struct table *table;
     struct rule *next, **prev; /* in its table's list */
-    struct rule *timed_next, **timed_prev;   /* in its bridge's list of rules with timeouts, if it has one */
+    struct rule *timed_next, **timed_prev;   /* in its bridge's list of rules with timeouts or a trigger, if it has one */
     struct instructions *_Atomic instructions;
+    struct trigger *trigger;   /* of its statistics, or NULL. Main thread */
     struct rule *successor_of; /* in a bundle: the rule whose counts it will go on with */
     uint64_t cookie;
     uint64_t created;          /* clock */

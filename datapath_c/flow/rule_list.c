@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/defer.h"
 #include "flow/nicira.h"
+#include "flow/trigger.h"
 #include "path/datapath.h"
 
 /* Dumps that would go on with this rule go on with the next. */
@@ -41,7 +42,7 @@ struct table *bridge_table(struct bridge *b, uint8_t id)
 void rule_list_timed(struct rule *r)
 {
     struct bridge *b = r->table->bridge;
-    if (r->timed_prev || !(r->idle_timeout || r->hard_timeout))
+    if (r->timed_prev || !(r->idle_timeout || r->hard_timeout || r->trigger))
         return;
     r->timed_next = b->timed;
     r->timed_prev = &b->timed;
@@ -253,8 +254,14 @@ int rule_set_instructions(struct rule *r, const uint8_t *bytes, uint32_t len)
 {
     struct instructions *old = atomic_load_explicit(&r->instructions, memory_order_relaxed);
     struct instructions *new = instructions_new(bytes, len);
-    if (!new)
+    struct trigger *trigger;
+    if (!new || trigger_new(bytes, len, &trigger)) {
+        free(new);
         return -ENOMEM;
+    }
+    free(r->trigger);
+    r->trigger = trigger;
+    rule_list_timed(r);
     atomic_store_explicit(&r->instructions, new, memory_order_release);
     set_conjunctive(r, has_conjunction(new));
     account_bytes(r, (int64_t)new->len - (old ? (int64_t)old->len : 0));

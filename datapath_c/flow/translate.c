@@ -205,7 +205,7 @@ void run_as_action_set(struct translation *x, const uint8_t *actions, size_t len
 /* Carries out a rule's instructions in the order of 5.9, whatever order they came in. Returns the next table, or -1. */
 static int run_instructions(struct translation *x, const struct instructions *list)
 {
-    const uint8_t *at[OFPIT_METER + 1] = {0};
+    const uint8_t *at[OFPIT_STAT_TRIGGER + 1] = {0};
     for (size_t o = 0; o + 8 <= list->len; o += get16(list->bytes + o + 2))
         at[get16(list->bytes + o)] = list->bytes + o;
     const uint8_t *i;

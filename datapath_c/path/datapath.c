@@ -46,6 +46,7 @@ struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int 
     dp->n_workers = n_workers;
     dp->threaded = threaded;
     dp->poll = poll;
+    atomic_init(&dp->packet_in_fd, -1);
     datapath_set_scheduler(dp, &(struct dp_scheduler){0}, &unused);
     if (getrandom(&dp->incarnation, sizeof dp->incarnation, 0) != sizeof dp->incarnation)
         dp->incarnation = clock_now();

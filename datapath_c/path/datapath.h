@@ -41,10 +41,14 @@ struct datapath {
     /* Set by who wants to know (channel); any may be NULL. Main thread. */
     void (*rule_removed)(struct bridge *b, const struct rule *r, uint8_t reason);
     void (*rule_changed)(struct bridge *b, const struct rule *r, uint16_t what, uint8_t reason);   /* of watched bridges */
+    void (*stats_triggered)(struct bridge *b, const struct rule *r);
     void (*packet_in)(struct bridge *b, const uint8_t *body, size_t len);
     void (*port_status)(struct bridge *b, struct port *p, uint32_t reason);
     void (*table_status)(struct bridge *b, const struct dp_table *t);
     void *channel;
+    /* The channel's socket while nothing waits to be sent on it, else -1: workers may write a packet-in to it, framed as
+     * channel/contract.h says. It is closed after a grace period. */
+    _Atomic int packet_in_fd;
     uint32_t request_xid, request_item;        /* what is being carried out for the channel; 0 = nothing */
 };
 

@@ -1,9 +1,12 @@
 #include "path/packet_in.h"
 #include <stdlib.h>
+#include <sys/socket.h>
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/step.h"
 #include "flow/match.h"
 
+#define ALONE_US 100           /* since the last one: then a packet-in is sent at once */
 #define NOTICE_UNITS 8         /* of base/step.h: memory, a copy, a letter */
 
 struct notice {
@@ -46,39 +49,74 @@ uint8_t *buffer_take(struct bridge *b, uint32_t id, uint32_t *in_port, uint32_t 
     return data;
 }
 
-/* Main thread: OFPT_PACKET_IN's body (OpenFlow 1.3.5, 7.4.1). */
+/* OFPT_PACKET_IN's body (OpenFlow 1.3.5, 7.4.1) behind a struct dp_packet_in, with room for a struct dp_msg in front. */
+static uint8_t *encode(const struct notice *n, uint32_t buffer, uint32_t send, size_t *len)
+{
+    const struct dp_packet_in head = {.controller_id = n->controller_id, .userdata_len = n->userdata_len};
+    uint8_t *start = malloc(sizeof(struct dp_msg) + sizeof head + n->userdata_len + 16 + 2048 + 2 + send);
+    if (!start)
+        return NULL;
+    uint8_t *at = start + sizeof(struct dp_msg);
+    memcpy(at, &head, sizeof head);
+    memcpy(at + sizeof head, n->frame + n->len, n->userdata_len);
+    uint8_t *body = at + sizeof head + n->userdata_len;
+    put32(body, buffer);
+    put16(body + 4, (uint16_t)n->len);
+    body[6] = n->reason;
+    body[7] = n->table;
+    put64(body + 8, n->cookie);
+    size_t end = 16 + (size_t)match_serialise(&n->match, body + 16, 2048);
+    put16(body + end, 0);
+    memcpy(body + end + 2, n->frame, send);
+    *len = (size_t)(body - at) + end + 2 + send;
+    return start;
+}
+
+static bool wants_buffer(const struct notice *n)
+{
+    return n->max_len != OFPCML_NO_BUFFER && n->max_len < n->len;
+}
+
+/* Main thread. */
 static void deliver(struct letter *l, void *consumer)
 {
     struct notice *n = (struct notice *)l;
     struct datapath *dp = consumer;
     struct bridge *b = dp->bridges[n->bridge_id];
     if (b == n->bridge) {
-        atomic_fetch_sub_explicit(&b->events, 1, memory_order_relaxed);
-        const struct dp_packet_in head = {.controller_id = n->controller_id, .userdata_len = n->userdata_len};
-        uint8_t *start = malloc(sizeof head + n->userdata_len + 16 + 2048 + 2 + n->len);
-        if (start && dp->packet_in) {
-            uint8_t *body = start + sizeof head + n->userdata_len;
-            memcpy(start, &head, sizeof head);
-            memcpy(start + sizeof head, n->frame + n->len, n->userdata_len);
-            uint32_t buffer = OFP_NO_BUFFER, send = n->len;
-            if (n->max_len != OFPCML_NO_BUFFER && n->max_len < n->len) {
-                buffer = buffer_put(b, be32toh(n->match.value.key.in_port), n->frame, n->len);
-                if (buffer != OFP_NO_BUFFER)
-                    send = n->max_len;
-            }
-            put32(body, buffer);
-            put16(body + 4, (uint16_t)n->len);
-            body[6] = n->reason;
-            body[7] = n->table;
-            put64(body + 8, n->cookie);
-            size_t at = 16 + (size_t)match_serialise(&n->match, body + 16, 2048);
-            put16(body + at, 0);
-            memcpy(body + at + 2, n->frame, send);
-            dp->packet_in(b, start, (size_t)(body - start) + at + 2 + send);
-        }
+        uint32_t buffer = OFP_NO_BUFFER, send = n->len;
+        if (wants_buffer(n) && (buffer = buffer_put(b, be32toh(n->match.value.key.in_port), n->frame, n->len)) != OFP_NO_BUFFER)
+            send = n->max_len;
+        size_t len;
+        uint8_t *start = dp->packet_in ? encode(n, buffer, send, &len) : NULL;
+        if (start)
+            dp->packet_in(b, start + sizeof(struct dp_msg), len);
         free(start);
+        /* Last: while it counts, no later one overtakes it (send_at_once). */
+        atomic_fetch_sub_explicit(&b->events, 1, memory_order_release);
     }
     free(n);
+}
+
+/* A packet-in that comes alone is not worth waking the main thread for, which would take longer than sending it. */
+static bool send_at_once(struct worker *w, struct bridge *b, const struct notice *n)
+{
+    uint64_t before = w->last_packet_in;
+    w->last_packet_in = w->now;
+    if (w->now - before < clock_from_us(ALONE_US) || wants_buffer(n))
+        return false;
+    int fd = atomic_load_explicit(&w->dp->packet_in_fd, memory_order_acquire);
+    if (fd < 0 || atomic_load_explicit(&b->events, memory_order_acquire))
+        return false;
+    size_t len;
+    uint8_t *start = encode(n, OFP_NO_BUFFER, n->len, &len);
+    if (!start)
+        return false;
+    const struct dp_msg m = {.type = DP_EV_PACKET_IN, .object = n->bridge_id, .len = (uint32_t)len};
+    memcpy(start, &m, sizeof m);
+    bool sent = send(fd, start, sizeof m + len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+    free(start);
+    return sent;
 }
 
 static void post(struct worker *w, struct wtenant *t, struct bridge *b, const struct packet *p,
@@ -125,8 +163,12 @@ static void post(struct worker *w, struct wtenant *t, struct bridge *b, const st
     memcpy(n->frame, p->data, len);
     if (userdata_len)
         memcpy(n->frame + len, op->userdata + 2, userdata_len);
-    atomic_fetch_add_explicit(&b->events, 1, memory_order_relaxed);
     t->account->packet_ins++;
+    if (send_at_once(w, b, n)) {
+        free(n);
+        return;
+    }
+    atomic_fetch_add_explicit(&b->events, 1, memory_order_relaxed);
     mailbox_post(&w->dp->mail, &n->letter);
 }
 

@@ -1,5 +1,5 @@
 /* Packets to the controller. The worker makes a bounded number of them a bridge; the main thread gives them buffers and
- * passes them to the channel. */
+ * passes them to the channel. One that comes alone and needs no buffer, the worker writes to the channel itself. */
 #ifndef VSWITCH_PACKET_IN_H
 #define VSWITCH_PACKET_IN_H
 #include "flow/program.h"

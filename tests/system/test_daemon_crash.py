@@ -113,3 +113,20 @@ def test_stop_datapath(tmp_path):
         for _ in range(200):
             os.kill(pid, 0)
             time.sleep(0.01)
+
+
+def test_tables_keep_their_settings(daemon):
+    """Over a crash of the datapath, and of vswitchd, which makes its log anew, and the datapath after it."""
+    daemon.vswitch("table", "set", "br", "5", "--max-entries", "2", "--eviction")
+    daemon.vswitch("table", "set", "br", "7", "--vacancy", "20", "80", "--miss", "continue")
+    before = daemon.vswitch("table", "list", "br")
+    def killed(times: int) -> None:
+        os.kill(daemon.datapath_pid(), signal.SIGKILL)
+        daemon.wait_for(lambda: daemon.log.read_text().count("the datapath is up") == times)
+        assert daemon.vswitch("table", "list", "br") == before
+
+    killed(2)
+    daemon.kill()
+    daemon.start()
+    daemon.wait_for(lambda: daemon.log.read_text().count("the datapath is up") == 3)
+    killed(4)

@@ -234,7 +234,7 @@ async def test_caller_that_goes_away_leaves_nothing_half_done(switch, tmp_path):
 async def test_log_that_can_not_be_written(switch, tmp_path, monkeypatch):
     """Forwarding and rules go on without it; once there is room, it is made anew."""
     log = switch._runs.by_name["br"].journal
-    full = open("/dev/full", "wb")
+    full = open("/dev/full", "wb", buffering=0)
     real, log._file = log._file, full
     monkeypatch.setattr(journal, "_RETRY", 0.1)
     assert await asyncio.wait_for(switch.write_flows("br", [add(priority=1)]), 5) == [None]

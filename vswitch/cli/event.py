@@ -35,6 +35,8 @@ def _detail(item) -> str:
         case "flow_removed":
             removed = item.flow_removed
             return f"{removed.reason} {removed.entry.text} n_packets={removed.entry.packets} n_bytes={removed.entry.bytes}"
+        case "flow_stats":
+            return f"{item.flow_stats.text} n_packets={item.flow_stats.packets} n_bytes={item.flow_stats.bytes}"
         case "controller":
             return item.controller.target
         case "port":

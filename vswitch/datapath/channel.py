@@ -10,9 +10,10 @@ import asyncio
 import logging
 import os
 import socket
-from collections import Counter, deque
+import struct
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from vswitch._datapath import ffi, lib
 from vswitch.datapath.records import ErrorRecord, unpack
@@ -21,22 +22,35 @@ from vswitch.errors import InvalidError, UnavailableError
 
 log = logging.getLogger(__name__)
 
-HEADER_LEN = ffi.sizeof("struct dp_msg")
+_HEADER = struct.Struct("=HHIII")       # struct dp_msg: type, flags, xid, object, len
+HEADER_LEN = _HEADER.size
+assert ffi.sizeof("struct dp_msg") == HEADER_LEN
 BODY_MAX = lib.DP_MSG_MAX - HEADER_LEN
 _READS_PER_TURN = 64        # messages taken before other tasks of the loop get their turn
-_SECONDS_PER_TURN = 0.001   # likewise
+_SECONDS_PER_TURN = 0.0001  # likewise
 _WINDOW = 8                 # requests about one bridge under way in the datapath
+_UNANSWERED = 8             # posts about one bridge in a row that are answered only if they are refused
+_IN_ORDER = {lib.DP_FLOW_MOD, lib.DP_PACKET_OUT, lib.DP_BARRIER}    # whose answer tells that earlier posts were carried out
 _SOCKET_BUFFER = 4 << 20    # bytes asked for; the kernel grants what it allows
 
 
 @dataclass(slots=True)
 class _Pending:
     type: int
-    future: asyncio.Future
+    future: asyncio.Future | None       # None: posted
     on_part: Callable[[bytes], None] | None
     on_reply: Callable[[bytes], None] | None
     object: int
-    parts: list[bytes] = field(default_factory=list)
+    on_error: Callable[[Exception], None] | None = None
+    answered: bool = True               # also when it succeeds
+    covers: list[int] | None = None     # posts that are known to be carried out when this one is answered
+    parts: list[bytes] | None = None
+
+    def fail(self, error: Exception) -> None:
+        if self.on_error is not None:
+            self.on_error(error)
+        elif self.future is not None and not self.future.done():
+            self.future.set_exception(error)
 
 
 class Channel:
@@ -50,10 +64,13 @@ class Channel:
         self._on_lost = on_lost
         self._pending: dict[int, _Pending] = {}
         self._outbox: deque[bytes] = deque()
-        self._under_way: Counter[int] = Counter()           # requests that were sent and not answered, by object
+        self._under_way: dict[int, int] = {}                # requests that were sent and not answered, by object
         self._waiting: dict[int, deque[bytes]] = {}         # those that wait for these
+        self._unanswered: dict[int, list[int]] = {}         # posts that may be under way still, by object
         self._xid = 0
         self._closed = ""
+        self._room = memoryview(bytearray(lib.DP_MSG_MAX))
+        self._greeted = False                               # the first reply has come: no file descriptors come any more
         self.received_fds: list[int] = []
         sock.setblocking(False)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
@@ -91,37 +108,73 @@ class Channel:
         result is the last one. `on_reply` is called with the last reply when it succeeded, before anything later is read.
         """
         future = self._loop.create_future()
-        if self._closed:
-            future.set_exception(UnavailableError(f"the datapath is away: {self._closed}"))
+        if why := self._unsendable(body):
+            future.set_exception(why)
             return future
-        if len(body) > BODY_MAX:
-            future.set_exception(InvalidError(f"{len(body)} bytes don't fit into one message"))
-            return future
-        self._xid = self._xid % 0xffffffff + 1
-        self._pending[self._xid] = _Pending(type_, future, on_part, on_reply, object_)
-        header = ffi.new("struct dp_msg *", {"type": type_, "xid": self._xid, "object": object_, "len": len(body)})
-        self._send_in_turn(object_, bytes(ffi.buffer(header)) + body)
+        self._start(type_, 0, body, _Pending(type_, future, on_part, on_reply, object_))
         return future
+
+    def call(self, type_: int, object_: int, body: bytes, on_reply: Callable[[bytes], None],
+             on_error: Callable[[Exception], None], *, on_part: Callable[[bytes], None] | None = None, flags: int = 0) -> None:
+        """The same without a future: one of `on_reply` and `on_error` is called, perhaps at once. `flags` are DP_F_*."""
+        if why := self._unsendable(body):
+            on_error(why)
+        else:
+            self._start(type_, flags, body, _Pending(type_, None, on_part, on_reply, object_, on_error))
+
+    def _unsendable(self, body: bytes) -> Exception | None:
+        if self._closed:
+            return UnavailableError(f"the datapath is away: {self._closed}")
+        return InvalidError(f"{len(body)} bytes don't fit into one message") if len(body) > BODY_MAX else None
+
+    def post(self, type_: int, object_: int, body: bytes, refused: Callable[[Exception], None]) -> None:
+        """Sends a request of one of the kinds that are carried out in order; `refused` is called if it can't be. The datapath
+        answers most of them only then: an answer wakes a process."""
+        if why := self._unsendable(body):
+            refused(why)
+            return
+        entry = _Pending(type_, None, None, None, object_, refused)
+        before = self._unanswered.setdefault(object_, [])
+        entry.answered = len(before) >= _UNANSWERED or self.is_behind(object_)
+        if entry.answered:
+            self._start(type_, 0, body, entry)
+        else:
+            before.append(self._start(type_, lib.DP_F_QUIET, body, entry))
+
+    def is_behind(self, object_: int) -> bool:
+        """Whether a request about it would have to wait for others before it is sent."""
+        return object_ in self._waiting or self._under_way.get(object_, 0) >= _WINDOW
+
+    def _start(self, type_: int, flags: int, body: bytes, entry: _Pending) -> int:
+        self._xid = xid = self._xid % 0xffffffff + 1
+        self._pending[xid] = entry
+        if self._unanswered and entry.answered and type_ in _IN_ORDER:
+            entry.covers = self._unanswered.pop(entry.object, None)
+        message = _HEADER.pack(type_, flags, xid, entry.object, len(body)) + body
+        if entry.answered:
+            self._send_in_turn(entry.object, message)
+        else:
+            self._send(message)
+        return xid
 
     def _send_in_turn(self, object_: int, message: bytes) -> None:
         """So few requests about one bridge are under way that another's never wait behind many of them in the socket. Those of
         one bridge keep their order."""
-        waiting = self._waiting.get(object_)
-        if object_ and (waiting or self._under_way[object_] >= _WINDOW):
+        if object_ and self.is_behind(object_):
             self._waiting.setdefault(object_, deque()).append(message)
             return
-        self._under_way[object_] += 1
+        self._under_way[object_] = self._under_way.get(object_, 0) + 1
         self._send(message)
 
     def _answered(self, object_: int) -> None:
-        self._under_way[object_] -= 1
+        left = self._under_way.pop(object_) - 1
         if waiting := self._waiting.get(object_):
-            self._under_way[object_] += 1
+            left += 1
             self._send(waiting.popleft())
             if not waiting:
                 del self._waiting[object_]
-        elif not self._under_way[object_]:
-            del self._under_way[object_]
+        if left:
+            self._under_way[object_] = left
 
     def close(self, reason: str = "closed") -> None:
         """Ends the connection; requests under way fail with UnavailableError."""
@@ -139,8 +192,7 @@ class Channel:
         self._waiting.clear()
         pending, self._pending = self._pending, {}
         for entry in pending.values():
-            if not entry.future.done():
-                entry.future.set_exception(UnavailableError(f"the datapath is away: {reason}"))
+            entry.fail(UnavailableError(f"the datapath is away: {reason}"))
         self._on_lost(reason)
 
     def _send(self, message: bytes) -> None:
@@ -173,34 +225,40 @@ class Channel:
             if i and self._loop.time() >= until:
                 return
             try:
-                message, fds, _, _ = socket.recv_fds(self._sock, lib.DP_MSG_MAX, 4)
+                n = self._sock.recv_into(self._room) if self._greeted else self._receive_fds()
             except BlockingIOError:
                 return
             except OSError as e:
                 self.close(str(e))
                 return
-            self.received_fds += fds
-            if not message:
+            if not n:
                 self.close("the datapath closed the channel")
                 return
-            self._take(message)
+            self._take(self._room[:n])
             if self._closed:
                 return
 
-    def _take(self, message: bytes) -> None:
+    def _receive_fds(self) -> int:
+        message, fds, _, _ = socket.recv_fds(self._sock, lib.DP_MSG_MAX, 4)
+        self.received_fds += fds
+        self._room[:len(message)] = message
+        return len(message)
+
+    def _take(self, message: memoryview) -> None:
         if len(message) < HEADER_LEN:
             self.close("a message without a header came")
             return
-        header = ffi.from_buffer("struct dp_msg *", message, require_writable=False)
-        body = message[HEADER_LEN:]
-        if len(body) != header.len:
-            self.close(f"a message of {len(message)} bytes says that its body has {header.len}")
-        elif header.xid == 0:
-            self._on_event(header.type, header.object, body)
-        elif header.flags & lib.DP_F_MORE:
-            self._part(header.xid, body)
+        type_, flags, xid, object_, length = _HEADER.unpack_from(message)
+        body = bytes(message[HEADER_LEN:])
+        if len(body) != length:
+            self.close(f"a message of {len(message)} bytes says that its body has {length}")
+        elif xid == 0:
+            self._on_event(type_, object_, body)
+        elif flags & lib.DP_F_MORE:
+            self._part(xid, body)
         else:
-            self._last(header.xid, header.type, body)
+            self._greeted = True
+            self._last(xid, type_, body)
 
     def _part(self, xid: int, body: bytes) -> None:
         entry = self._pending.get(xid)
@@ -209,6 +267,7 @@ class Channel:
         elif entry.on_part is not None:
             entry.on_part(body)
         else:
+            entry.parts = entry.parts or []
             entry.parts.append(body)
 
     def _last(self, xid: int, type_: int, body: bytes) -> None:
@@ -216,10 +275,14 @@ class Channel:
         if entry is None:
             log.warning("a reply came that nobody waits for", extra={"xid": xid})
             return
-        self._answered(entry.object)
+        if entry.answered:
+            self._answered(entry.object)
+        elif (before := self._unanswered.get(entry.object)) and xid in before:
+            before.remove(xid)
+        for earlier in entry.covers or ():
+            self._pending.pop(earlier, None)
         if type_ == lib.DP_ERROR:
-            if not entry.future.done():
-                entry.future.set_exception(refusal(unpack(ErrorRecord, body)))
+            entry.fail(refusal(unpack(ErrorRecord, body)))
             return
         if type_ != entry.type:
             self.close(f"a reply of type {type_} answers a request of type {entry.type}")
@@ -228,5 +291,5 @@ class Channel:
             body = b"".join((*entry.parts, body))
         if entry.on_reply is not None:
             entry.on_reply(body)
-        if not entry.future.done():
+        if entry.future is not None and not entry.future.done():
             entry.future.set_result(body)

@@ -24,8 +24,9 @@ _BUFFER_ERRORS = {(1, 7), (1, 8)}   # OFPBRC_BUFFER_EMPTY, _UNKNOWN: the rule is
 ALL_PORTS = 0xffffffff
 POLICIES = ("wfq", "round-robin", "none")   # by enum dp_policy
 ALL_GROUPS, ALL_METERS = 0xfffffffc, 0xffffffff
-EVENT_PACKET_IN, EVENT_FLOW_REMOVED, EVENT_PORT_STATUS, EVENT_FLOW_UPDATE, EVENT_TABLE_STATUS = (
-    lib.DP_EV_PACKET_IN, lib.DP_EV_FLOW_REMOVED, lib.DP_EV_PORT_STATUS, lib.DP_EV_FLOW_UPDATE, lib.DP_EV_TABLE_STATUS)
+EVENT_PACKET_IN, EVENT_FLOW_REMOVED, EVENT_PORT_STATUS, EVENT_FLOW_UPDATE, EVENT_TABLE_STATUS, EVENT_FLOW_STATS = (
+    lib.DP_EV_PACKET_IN, lib.DP_EV_FLOW_REMOVED, lib.DP_EV_PORT_STATUS, lib.DP_EV_FLOW_UPDATE, lib.DP_EV_TABLE_STATUS,
+    lib.DP_EV_FLOW_STATS)
 
 
 def _batches(bodies: Sequence[bytes], room: int) -> list[tuple[int, int]]:
@@ -261,11 +262,22 @@ class Client:
             raise ended
         return outcome
 
-    def write_batch(self, bridge: int, n: int, batch: bytes, answered: Callable[[dict[int, Exception]], None]) -> asyncio.Future:
+    def write_batch(self, bridge: int, n: int, batch: bytes, answered: Callable[[dict[int, Exception]], None],
+                    lost: Callable[[Exception], None], passed: Callable[[], None] | None = None) -> None:
         """Sends `n` flow_mods, each behind 32 bits of its length, all of which fit into one message. `answered` is given the
-        errors of those that were refused, by index, at the moment the datapath's answer is read."""
-        return self.channel.request(lib.DP_FLOW_MOD, bridge, _U32.pack(n) + batch,
-                                    on_reply=lambda body: answered(dict(_batch_errors(body))))
+        errors of those that were refused, by index, at the moment the datapath's answer is read; or `lost` what went wrong with
+        all. With `passed` a barrier goes with them; it is called when that is passed, after `answered`."""
+        def part(body: bytes) -> None:
+            answered(dict(_batch_errors(body)))
+
+        def last(body: bytes) -> None:
+            if body:
+                part(body)
+            if passed is not None:
+                passed()
+
+        self.channel.call(lib.DP_FLOW_MOD, bridge, _U32.pack(n) + batch, last, lost, on_part=part,
+                          flags=0 if passed is None else lib.DP_F_BARRIER)
 
     async def write_bundle_runs(self, bridge: int, runs: Sequence[tuple[int, bytes]], committed: Callable[[], None]) -> None:
         """(number, items) each as write_batch has them, as one bundle. `committed` is called at the moment it is in force;
@@ -289,8 +301,8 @@ class Client:
             if isinstance(result, BaseException):
                 raise result
 
-    def barrier_now(self, bridge: int, passed: Callable[[], None]) -> asyncio.Future:
-        return self.channel.request(lib.DP_BARRIER, bridge, on_reply=lambda _: passed())
+    def barrier_now(self, bridge: int, passed: Callable[[], None], lost: Callable[[Exception], None]) -> None:
+        self.channel.call(lib.DP_BARRIER, bridge, b"", lambda _: passed(), lost)
 
     # -- groups and meters: OpenFlow 1.5's group_mod and group_desc, 1.3's group_stats, meter_mod, meter_config, meter_stats
     async def group_mod(self, bridge: int, body: bytes) -> None:
@@ -353,6 +365,13 @@ class Client:
 
     def packet_out(self, bridge: int, body: bytes) -> asyncio.Future:
         return self.channel.request(lib.DP_PACKET_OUT, bridge, body)
+
+    def packet_out_now(self, bridge: int, body: bytes, refused: Callable[[Exception], None]) -> bool:
+        """Whether it was sent: it isn't where other requests about the bridge have to wait."""
+        if self.channel.is_behind(bridge):
+            return False
+        self.channel.post(lib.DP_PACKET_OUT, bridge, body, refused)
+        return True
 
     async def barrier(self, bridge: int) -> None:
         await self.channel.request(lib.DP_BARRIER, bridge)

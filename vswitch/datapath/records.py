@@ -6,6 +6,7 @@ arrays are bytes, nested `dp_addr` is its 16 bytes. Members that a class leaves 
 from __future__ import annotations
 
 import ipaddress
+import struct
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import ClassVar, TypeVar
@@ -18,8 +19,11 @@ PORT_KINDS = {"tap": lib.DP_PORT_TAP, "netdev": lib.DP_PORT_NETDEV, "vxlan": lib
 MISS_DROP, MISS_NORMAL, MISS_CONTROLLER = lib.DP_MISS_DROP, lib.DP_MISS_NORMAL, lib.DP_MISS_CONTROLLER
 MAX_TENANTS, MAX_BRIDGES, MAX_REMOTES = lib.DP_MAX_TENANTS, lib.DP_MAX_BRIDGES, lib.DP_MAX_REMOTES
 MAX_QUEUES = lib.DP_MAX_QUEUES
+TABLE_MAX_ENTRIES = 1_000_000      # of a table that was not given a size
 UPDATE_ADDED, UPDATE_REMOVED, UPDATE_MODIFIED = lib.DP_UPDATE_ADDED, lib.DP_UPDATE_REMOVED, lib.DP_UPDATE_MODIFIED
 NO_ADDRESS = bytes(16)
+PACKET_IN_HEAD = struct.Struct("=HH4x")   # struct dp_packet_in: controller_id, userdata_len
+assert PACKET_IN_HEAD.size == ffi.sizeof("struct dp_packet_in")
 
 
 class Record:
@@ -157,13 +161,6 @@ class QueueRecord(Record):
     tx_packets: int = 0
     tx_errors: int = 0
     age_nsec: int = 0
-
-
-@dataclass(frozen=True)
-class PacketInHead(Record):
-    struct = "struct dp_packet_in"
-    controller_id: int
-    userdata_len: int
 
 
 @dataclass(frozen=True)

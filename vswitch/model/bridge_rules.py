@@ -8,15 +8,17 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from vswitch.datapath.client import ALL_GROUPS, ALL_METERS
+from vswitch.datapath.records import pack
 from vswitch.errors import InvalidError
 from vswitch.model.bundle import commit_bundle
 from vswitch.model.flow_bodies import delete_all
-from vswitch.model.group_journal import GROUP, METER
+from vswitch.model.group_journal import GROUP, METER, TABLE
 from vswitch.model.journal import ALL_FLOWS
 
 if TYPE_CHECKING:
     from vswitch.datapath.client import Client
     from vswitch.datapath.records import QueueRecord, TableRecord
+    from vswitch.model.group_journal import GroupJournal
     from vswitch.model.objects import Bridge
     from vswitch.model.origins import Origins
     from vswitch.model.reconcile import Runs
@@ -50,21 +52,21 @@ class BridgeRules:
             self._background(journal.rewrite(client))
         return outcome
 
-    def write_run(self, bridge: str, n: int, batch: bytes, refused: Callable[[dict[int, Exception]], None]) -> asyncio.Future:
+    def write_run(self, bridge: str, n: int, batch: bytes, answered: Callable[[dict[int, Exception]], None],
+                  lost: Callable[[Exception], None], passed: Callable[[], None] | None = None) -> None:
         """Sends `n` flow_mods, each behind 32 bits of its length, that fit into one message of the channel (BODY_MAX - 4
-        bytes). `refused` is given the errors by index when the datapath has answered, if there are any; the future raises
-        what went wrong with all of them."""
+        bytes). When the datapath has answered, `answered` is given the errors by index, or `lost` what went wrong with all of
+        them. With `passed` a barrier goes with them; it is called when that is passed, after `answered`."""
         client = self._client()
         bridge_id, journal = self.bridge(bridge).id, self._runs.by_name[bridge].journal
 
-        def answered(errors: dict[int, Exception]) -> None:
+        def carried_out(errors: dict[int, Exception]) -> None:
             journal.applied_batch(batch, n, errors)
-            if errors:
-                refused(errors)
+            answered(errors)
             if journal.outgrown and not client.channel.closed:
                 self._background(journal.rewrite(client))
 
-        return client.write_batch(bridge_id, n, batch, answered)
+        client.write_batch(bridge_id, n, batch, carried_out, lost, passed)
 
     async def commit_runs(self, bridge: str, runs: Sequence[tuple[int, bytes]]) -> None:
         """A bundle of flow_mods alone, as write_run takes them: all in force at one moment, or BundleRefused with the index of
@@ -80,9 +82,9 @@ class BridgeRules:
         if journal.outgrown and not client.channel.closed:
             self._background(journal.rewrite(client))
 
-    def barrier_now(self, bridge: str, passed: Callable[[], None]) -> asyncio.Future:
+    def barrier_now(self, bridge: str, passed: Callable[[], None], lost: Callable[[Exception], None]) -> None:
         """`passed` is called at the moment the datapath's answer is read."""
-        return self._client().barrier_now(self.bridge(bridge).id, passed)
+        self._client().barrier_now(self.bridge(bridge).id, passed, lost)
 
     def rules_watched(self, bridge: str) -> bool:
         return bridge in self._watched
@@ -109,6 +111,9 @@ class BridgeRules:
     async def _group_or_meter_mod(self, bridge: str, kind: int, body: bytes) -> None:
         client, bridge_id, journal = self._client(), self.bridge(bridge).id, self._runs.by_name[bridge].groups
         await (client.group_mod if kind == GROUP else client.meter_mod)(bridge_id, body)
+        self._log_settings(client, journal, kind, body)
+
+    def _log_settings(self, client: Client, journal: GroupJournal, kind: int, body: bytes) -> None:
         journal.applied(kind, body)
         if journal.outgrown and not client.channel.closed:
             self._background(asyncio.ensure_future(journal.rewrite(client)))
@@ -155,7 +160,9 @@ class BridgeRules:
 
     async def set_table(self, bridge: str, table: TableRecord) -> None:
         """Eviction and vacancy of one table, or of all (OpenFlow 1.4.1, 7.3.3)."""
-        await self._client().set_table(self.bridge(bridge).id, table)
+        client, journal = self._client(), self._runs.by_name[self.bridge(bridge).name].groups
+        await client.set_table(self.bridge(bridge).id, table)
+        self._log_settings(client, journal, TABLE, pack(table))
 
     async def tables(self, bridge: str) -> list[TableRecord]:
         """The tables that are configured or in use."""
@@ -178,6 +185,10 @@ class BridgeRules:
 
     async def packet_out(self, bridge: str, body: bytes) -> None:
         await self._client().packet_out(self.bridge(bridge).id, body)
+
+    def packet_out_now(self, bridge: str, body: bytes, refused: Callable[[Exception], None]) -> bool:
+        """Sends it, if nothing about the bridge waits to be sent; `refused` is called if it can't be carried out."""
+        return self._client().packet_out_now(self.bridge(bridge).id, body, refused)
 
     async def packet_outs(self, bridge: str, bodies: Sequence[bytes]) -> list[Exception | None]:
         """Several in order, all sent before the first answer is waited for; one entry a body, None where it went out."""

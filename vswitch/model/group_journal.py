@@ -1,5 +1,5 @@
-"""A bridge's groups and meters, durable: every group_mod and meter_mod that was carried out, replayed before the rules that
-name them after the datapath crashed. As the flow journal (journal.py), in a file of its own."""
+"""A bridge's groups, meters and tables' settings, durable: every group_mod, meter_mod and table_mod that was carried out, replayed
+before the rules that need them after the datapath crashed. As the flow journal (journal.py), in a file of its own."""
 from __future__ import annotations
 
 import asyncio
@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vswitch.datapath.client import Client
+from vswitch.datapath.records import TABLE_MAX_ENTRIES, TableRecord, pack, unpack
 from vswitch.errors import UnavailableError, VswitchError
 
 log = logging.getLogger(__name__)
 
-GROUP, METER = 1, 2
+GROUP, METER, TABLE = 1, 2, 3
 _RECORD = struct.Struct("!BI")
 _REWRITE_AT = 1_000         # records that the file holds at least before it is made anew
 _GROUP_DESC = struct.Struct("!HBxIH6x")
@@ -77,7 +78,8 @@ class GroupJournal:
 
     async def _held(self, client: Client) -> list[tuple[int, bytes]]:
         return [(METER, add_meter_from_config(e)) for e in await client.meter_config(self._bridge_id)] + \
-            [(GROUP, add_group_from_desc(e)) for e in await client.group_desc(self._bridge_id)]
+            [(GROUP, add_group_from_desc(e)) for e in await client.group_desc(self._bridge_id)] + \
+            [(TABLE, pack(t)) for t in await client.tables(self._bridge_id) if t.config or t.max_entries != TABLE_MAX_ENTRIES or t.vacancy_up]
 
     def read(self) -> Iterator[tuple[int, bytes]]:
         with open(self._path, "rb") as f:
@@ -94,7 +96,10 @@ class GroupJournal:
             refused: list[tuple[int, bytes]] = []
             for kind, body in waiting:
                 try:
-                    await (client.group_mod if kind == GROUP else client.meter_mod)(self._bridge_id, body)
+                    if kind == TABLE:
+                        await client.set_table(self._bridge_id, unpack(TableRecord, body))
+                    else:
+                        await (client.group_mod if kind == GROUP else client.meter_mod)(self._bridge_id, body)
                 except UnavailableError:
                     raise
                 except VswitchError as e:

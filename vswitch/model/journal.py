@@ -16,8 +16,8 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from vswitch.datapath.client import Client, in_force, unpack_items
 from vswitch.errors import UnavailableError
@@ -36,11 +36,18 @@ def _record(body: bytes) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
+def _write(file: RawIOBase, records: bytes) -> None:
+    """Unbuffered: what is written is the kernel's at once."""
+    left = memoryview(records)
+    while left:
+        left = left[file.write(left):]
+
+
 class Journal:
     def __init__(self, directory: Path, bridge_id: int):
         self._bridge_id = bridge_id
         self._path = directory / f"{bridge_id}.flows"
-        self._file = open(self._path, "ab")
+        self._file = open(self._path, "ab", buffering=0)
         self._base = 0          # rules in the file when it was last made
         self._logged = 0        # records since
         self._rewriting = False
@@ -72,8 +79,7 @@ class Journal:
         if self._rewriting:
             self._since.append(records)
         try:
-            self._file.write(records)
-            self._file.flush()
+            _write(self._file, records)
         except OSError as e:
             if self._mend_at is None:
                 self._failed(e)
@@ -102,7 +108,8 @@ class Journal:
             draft.add(body)
             draft.log(b"".join(self._since))
             if draft.finish(self._path):
-                self._close_file()
+                # Elsewhere: with its last user the file goes, which takes the kernel milliseconds.
+                asyncio.get_running_loop().run_in_executor(None, self._close_file, self._file)
                 self._file = draft.file
                 self._base, self._logged, self._mend_at = draft.count, 0, None
 
@@ -110,9 +117,10 @@ class Journal:
             self._rewriting = False
             self._since.clear()
             if self._file is not draft.file:
+                error = draft.error
                 draft.discard()
-                if draft.error is not None:
-                    self._failed(draft.error)
+                if error is not None:
+                    self._failed(error)
 
         future = client.dump_flows_now(self._bridge_id, ALL_FLOWS, draft.add, last)
         future.add_done_callback(done)
@@ -151,15 +159,16 @@ class Journal:
         return taken
 
     def close(self) -> None:
-        self._close_file()
+        self._close_file(self._file)
 
     def remove(self) -> None:
-        self._close_file()
+        self._close_file(self._file)
         self._path.unlink(missing_ok=True)
 
-    def _close_file(self) -> None:
+    @staticmethod
+    def _close_file(file: RawIOBase) -> None:
         with contextlib.suppress(OSError):      # what it could not write was told of already
-            self._file.close()
+            file.close()
 
 
 class _Draft:
@@ -168,11 +177,11 @@ class _Draft:
 
     def __init__(self, path: Path):
         self._path = path
-        self.file: BinaryIO | None = None
+        self.file: RawIOBase | None = None
         self.count = 0
         self.error: OSError | None = None
         try:
-            self.file = open(path, "wb")
+            self.file = open(path, "wb", buffering=0)
         except OSError as e:
             self.error = e
 
@@ -181,16 +190,15 @@ class _Draft:
         if self.error is None:
             records, n = journal_of_stats(part)
             self.count += n
-            self._try(lambda: self.file.write(records))
+            self._try(lambda: _write(self.file, records))
 
     def log(self, records: bytes) -> None:
         """What was logged while the dump was made, once more: where the dump has it already, it changes nothing."""
         if self.error is None:
-            self._try(lambda: self.file.write(records))
+            self._try(lambda: _write(self.file, records))
 
     def finish(self, path: Path) -> bool:
         """Whether it has taken the place of the file at `path`."""
-        self._try(lambda: self.file.flush())
         self._try(lambda: os.replace(self._path, path))
         return self.error is None
 
@@ -202,6 +210,8 @@ class _Draft:
                 self.error = e
 
     def discard(self) -> None:
+        """What else comes is ignored."""
+        self.error = self.error or OSError("given up")
         with contextlib.suppress(OSError):
             if self.file is not None:
                 self.file.close()

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Protocol
 
 from vswitch.datapath.client import (ALL_GROUPS, ALL_METERS, EVENT_FLOW_REMOVED, EVENT_FLOW_UPDATE, EVENT_PACKET_IN, EVENT_PORT_STATUS,
-                                     EVENT_TABLE_STATUS, Client)
+                                     EVENT_TABLE_STATUS, EVENT_FLOW_STATS, Client)
 from vswitch.datapath.launcher import Launcher
-from vswitch.datapath.records import (FlowRemoved, FlowUpdate, PacketInHead, PortMod, PortRecord, TableRecord,
+from vswitch.datapath.records import (PACKET_IN_HEAD, FlowRemoved, FlowUpdate, PortMod, PortRecord, TableRecord,
                                       address_bytes, size, unpack)
 from vswitch.datapath.supervisor import Supervisor
 from vswitch.datapath.usage import Counters
@@ -59,6 +59,7 @@ class OpenFlowSide(Protocol):
     def flow_removed(self, bridge: str, body: bytes) -> None: ...
     def port_status(self, bridge: str, port: PortRecord) -> None: ...
     def table_status(self, bridge: str, table: TableRecord) -> None: ...
+    def stats_triggered(self, bridge: str, entry: bytes) -> None: ...
     def rule_changed(self, bridge: str, update: RuleUpdate) -> None: ...
     def bridges_changed(self) -> None: ...
     def controllers(self) -> list[ControllerStatus]: ...
@@ -551,10 +552,10 @@ class Switch(BridgeRules):
             return
         if type_ == EVENT_PACKET_IN:
             if self._openflow is not None:
-                head = unpack(PacketInHead, body)
-                start = size(PacketInHead) + head.userdata_len
-                self._openflow.packet_in(bridge, body[start:], controller_id=head.controller_id,
-                                         userdata=body[size(PacketInHead):start])
+                controller_id, userdata_len = PACKET_IN_HEAD.unpack_from(body)
+                start = PACKET_IN_HEAD.size + userdata_len
+                self._openflow.packet_in(bridge, body[start:], controller_id=controller_id,
+                                         userdata=body[PACKET_IN_HEAD.size:start])
         elif type_ == EVENT_FLOW_REMOVED:
             self._flow_removed(bridge, unpack(FlowRemoved, body), body[size(FlowRemoved):])
         elif type_ == EVENT_PORT_STATUS:
@@ -563,6 +564,14 @@ class Switch(BridgeRules):
             self._rule_changed(bridge, unpack(FlowUpdate, body), body[size(FlowUpdate):])
         elif type_ == EVENT_TABLE_STATUS and self._openflow is not None:
             self._openflow.table_status(bridge, unpack(TableRecord, body))
+        elif type_ == EVENT_FLOW_STATS:
+            self._stats_triggered(bridge, body)
+
+    def _stats_triggered(self, bridge: str, entry: bytes) -> None:
+        if self._openflow is not None:
+            self._openflow.stats_triggered(bridge, entry)
+        if self._watchers:
+            self._watchers.tell(Event("flow_stats", "passed", bridge=bridge, detail=entry))
 
     def _rule_changed(self, bridge: str, head: FlowUpdate, entry: bytes) -> None:
         if self._openflow is not None:

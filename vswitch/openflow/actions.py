@@ -148,17 +148,33 @@ class ClearActions:
 
 
 @dataclass(frozen=True, slots=True)
+class StatTrigger:
+    """The rule's statistics are told when they pass one of these (OpenFlow 1.5.1, 7.2.5): nanoseconds, numbers; None = not
+    watched. `periodic`: at all their multiples; `only_first`: at the one that is passed first."""
+    duration: int | None = None
+    idle_time: int | None = None
+    flows: int | None = None
+    packets: int | None = None
+    bytes: int | None = None
+    periodic: bool = False
+    only_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimenterInstruction:
     experimenter: int
     data: bytes = b""
 
 
-Instruction = (GotoTable | WriteMetadata | WriteActions | ApplyActions | ClearActions | Meter | ExperimenterInstruction)
+Instruction = (GotoTable | WriteMetadata | WriteActions | ApplyActions | ClearActions | Meter | StatTrigger | ExperimenterInstruction)
 
 _INSTRUCTIONS = {number: (cls, struct.Struct("!" + form)) for number, cls, form in (
     (1, GotoTable, "B3x"), (2, WriteMetadata, "4xQQ"), (5, ClearActions, "4x"), (6, Meter, "I"))}
 _WITH_ACTIONS = {3: WriteActions, 4: ApplyActions}
-OFPIT_EXPERIMENTER = 0xffff
+OFPIT_STAT_TRIGGER, OFPIT_EXPERIMENTER = 7, 0xffff
+_OXS = {"duration": 0, "idle_time": 1, "flows": 3, "packets": 4, "bytes": 5}    # of class OFPXSC_OPENFLOW_BASIC (7.2.4.4)
+_OXS_NAMES = {0x80020000 | number << 9 | (4 if name == "flows" else 8): name for name, number in _OXS.items()}
+_BILLION = 1_000_000_000
 
 _NUMBERS = {cls: number for table in (_ACTIONS, _INSTRUCTIONS) for number, (cls, _) in table.items()}
 _NUMBERS |= {cls: number for number, cls in _WITH_ACTIONS.items()}
@@ -234,11 +250,43 @@ def encode_instruction(instruction: Instruction) -> bytes:
         case WriteActions(actions) | ApplyActions(actions):
             body = encode_actions(actions)
             return _TL.pack(_NUMBERS[type(instruction)], 8 + len(body)) + bytes(4) + body
+        case StatTrigger():
+            return _encode_trigger(instruction)
         case ExperimenterInstruction(experimenter, data):
             return _TL.pack(OFPIT_EXPERIMENTER, 8 + len(data)) + struct.pack("!I", experimenter) + data
         case _:
             number = _NUMBERS[type(instruction)]
             return _pack(number, _INSTRUCTIONS[number][1], instruction)
+
+
+def _encode_trigger(trigger: StatTrigger) -> bytes:
+    thresholds = b""
+    for header, name in _OXS_NAMES.items():
+        value = getattr(trigger, name)
+        if value is not None:
+            if name in ("duration", "idle_time"):
+                value = value // _BILLION << 32 | value % _BILLION
+            thresholds += header.to_bytes(4, "big") + value.to_bytes(header & 0xff, "big")
+    flags = int(trigger.periodic) | int(trigger.only_first) << 1
+    length = 12 + len(thresholds) + 7 & ~7
+    return (_TL.pack(OFPIT_STAT_TRIGGER, length) + struct.pack("!IHH", flags, 0, 4 + len(thresholds)) + thresholds).ljust(length, b"\0")
+
+
+def _decode_trigger(body: bytes) -> StatTrigger:
+    if len(body) < 8:
+        raise _bad_instruction(BadInstruction.BAD_LEN, "a statistics trigger is cut off")
+    flags, _, length = struct.unpack_from("!IHH", body)
+    thresholds, at, end = {}, 8, 4 + length
+    while at < end:
+        header = int.from_bytes(body[at:at + 4], "big")
+        if header not in _OXS_NAMES or end > len(body):
+            raise _bad_instruction(BadInstruction.UNSUP_INST, f"OXS {header:#x} is no statistic of a rule")
+        value = int.from_bytes(body[at + 4:at + 4 + (header & 0xff)], "big")
+        if _OXS_NAMES[header] in ("duration", "idle_time"):
+            value = (value >> 32) * _BILLION + (value & 0xffffffff)
+        thresholds[_OXS_NAMES[header]] = value
+        at += 4 + (header & 0xff)
+    return StatTrigger(**thresholds, periodic=bool(flags & 1), only_first=bool(flags & 2))
 
 
 def encode_instructions(instructions: Iterable[Instruction]) -> bytes:
@@ -262,6 +310,8 @@ def decode_instructions(data: bytes) -> list[Instruction]:
         body = bytes(data[at + 4:at + length])
         if number in _WITH_ACTIONS:
             instructions.append(_WITH_ACTIONS[number](tuple(decode_actions(body[4:]))))
+        elif number == OFPIT_STAT_TRIGGER:
+            instructions.append(_decode_trigger(body))
         elif number == OFPIT_EXPERIMENTER:
             instructions.append(ExperimenterInstruction(int.from_bytes(body[:4], "big"), body[4:]))
         elif number in _INSTRUCTIONS:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from vswitch.datapath.records import MISS_CONTROLLER, MISS_DROP, MISS_NORMAL
 from vswitch.errors import NotFoundError, VswitchError
 from vswitch.model.objects import Bridge, ControllerStatus, Event, RuleUpdate
-from vswitch.openflow import tls
+from vswitch.openflow import streams, tls
 from vswitch.openflow.announcements import Announcement
 from vswitch.openflow.audience import Audience
 from vswitch.openflow.connection import Connection
@@ -24,6 +24,7 @@ from vswitch.openflow.listener import Listener
 from vswitch.openflow.roles import Roles
 from vswitch.openflow.session import Session
 from vswitch.openflow.session_messages import REASON_ADDED, REASON_CHANNEL, REASON_REMOVED
+from vswitch.openflow.streams import Reader
 from vswitch.openflow.versions import OF13, allowed
 
 if TYPE_CHECKING:
@@ -90,11 +91,13 @@ class Agent(Audience):
     # -- what the datapath tells
     def tell(self, announcement: Announcement) -> None:
         for session in list(self.sessions):
-            if announcement.kind == "packet_in":
-                if session.controller_id == announcement.controller_id and not session.auxiliary_id:
-                    self.channel_for(session, announcement).tell(announcement)
-            elif not session.auxiliary_id:
+            if not session.auxiliary_id:
                 session.tell(announcement)
+
+    def packet_in(self, announcement: Announcement) -> None:
+        for session in list(self.sessions):
+            if session.controller_id == announcement.controller_id and not session.auxiliary_id:
+                self.channel_for(session, announcement).tell(announcement)
 
     def rule_changed(self, update: RuleUpdate) -> None:
         for session in self.sessions:
@@ -119,7 +122,7 @@ class Agent(Audience):
                                 len(self.auxiliaries(session)) if connected else 0)
 
     # -- connections
-    async def _serve_controller(self, controller: Controller, reader: asyncio.StreamReader,
+    async def _serve_controller(self, controller: Controller, reader: Reader,
                                 writer: asyncio.StreamWriter) -> str:
         main = self._by_controller.get(self._controllers.get(controller.target)) if controller.auxiliary_id else None
         if controller.auxiliary_id and main is None:
@@ -144,15 +147,15 @@ class Agent(Audience):
                 other.task.cancel()
             await asyncio.gather(*(other.task for other in auxiliary), return_exceptions=True)
 
-    def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, main: Session | None = None, *,
+    def _connection(self, reader: Reader, writer: asyncio.StreamWriter, main: Session | None = None, *,
                     probe: bool = True) -> Connection:
         versions = (main.version,) if main is not None else allowed(self.bridge.protocols)
         return Connection(reader, writer, probe=probe, versions=versions)
 
-    async def _serve_passive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
+    async def _serve_passive(self, reader: Reader, writer: asyncio.StreamWriter, peer: str) -> None:
         await self._served(self._session(self._connection(reader, writer), peer))
 
-    async def _serve_management(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_management(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
         await self._served(self._session(self._connection(reader, writer, probe=False), "management", management=True))
 
     async def _served(self, session: Session) -> None:
@@ -198,7 +201,7 @@ class Agent(Audience):
 
     async def _listen_management(self) -> None:
         try:
-            server = await asyncio.start_unix_server(self._serve_management, self._management)
+            server = await asyncio.get_running_loop().create_unix_server(lambda: streams.made(self._serve_management), self._management)
             os.chmod(self._management, 0o660)
         except OSError as e:
             log.error("no management socket", extra={"path": str(self._management), "reason": str(e)})

@@ -1,15 +1,17 @@
 """What the switch tells its controllers unasked, encoded once for each form in which somebody wants it."""
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 from vswitch.openflow import convert
 from vswitch.openflow.codec import message_frame
-from vswitch.openflow.constants import PacketInReason, Type
+from vswitch.openflow.constants import Multipart, PacketInReason, Type
 from vswitch.openflow.experimenter import experimenter_frame
+from vswitch.openflow.native import FLOW_STATS, flow_stats_out
 from vswitch.openflow.port_messages import encode_port_status, speakable
-from vswitch.openflow.versions import NICIRA, OF10, OF13, OF14
+from vswitch.openflow.versions import NICIRA, OF10, OF13, OF14, OF15
 
 if TYPE_CHECKING:
     from vswitch.datapath.records import PortRecord
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 _PACKET_IN_REASON_AT, _FLOW_REMOVED_REASON_AT = 6, 10
 _PACKET_IN_FIXED, _COOKIE_AT = 16, 8
+_STATS_REASON_AT = 5        # in 1.5's ofp_flow_stats
+STAT_TRIGGER = 1            # enum ofp_flow_stats_reason
+_MULTIPART = struct.Struct("!HH4x")
 _NO_COOKIE = b"\xff" * 8
 NXT_FLOW_REMOVED, NXT_PACKET_IN, NXT_PACKET_IN2 = 14, 17, 30
 
@@ -74,6 +79,19 @@ def flow_removed(body: bytes) -> Announcement:
 
     return Announcement("flow_removed", body[_FLOW_REMOVED_REASON_AT],
                         lambda s: (s.version, s.nicira_flows and s.version == OF10), make)
+
+
+def stats_triggered(entry: bytes) -> Announcement:
+    """A rule's statistics have passed a threshold of its trigger: a reply of flow statistics that nobody asked for
+    (OpenFlow 1.5.1, 7.2.5, 7.3.5.3)."""
+    def make(version: int) -> bytes | None:
+        if version < OF15:
+            return None
+        said = bytearray(flow_stats_out(version, FLOW_STATS, entry))
+        said[_STATS_REASON_AT] = STAT_TRIGGER
+        return message_frame(version, Type.MULTIPART_REPLY, 0, _MULTIPART.pack(Multipart.FLOW_STATS, 0) + bytes(said))
+
+    return Announcement("flow_stats", STAT_TRIGGER, lambda s: s.version, make)
 
 
 def port_status(record: PortRecord) -> Announcement:

@@ -105,7 +105,7 @@ class Audience:
     def channel_for(self, main: Session, announcement: Announcement) -> Session:
         """The connection that carries a packet-in: an auxiliary one where there are some (1.3.5, 6.3.6). Packets of one port
         and table take the same one, and so keep their order."""
-        if main.management or not (others := self.auxiliaries(main)):
+        if main.management or len(self.sessions) == 1 or not (others := self.auxiliaries(main)):
             return main
         chosen = others[announcement.spread % len(others)]
         chosen.packet_in_format, chosen.controller_id = main.packet_in_format, main.controller_id

@@ -12,13 +12,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from vswitch.errors import OpenFlowError
 from vswitch.openflow.codec import Frame, encode_error, encode_hello, message_frame, negotiate, take_frames
 from vswitch.openflow.constants import ErrorType, HelloFailed, Type
+from vswitch.openflow.streams import Reader
 from vswitch.openflow.versions import TEXTS, Version
 
 log = logging.getLogger(__name__)
 
 PROBE = 5.0                 # seconds without a message after which an echo is sent, and again the connection given up
 _HELLO_TIMEOUT = 10.0
-_READ = 32 << 10
+_READ = 16 << 10            # bytes handled in one step of the event loop
+_SHORT = 2 << 10            # bytes that may be handled in the callback which they come with
 _UNSENT = 128 << 10         # bytes that the kernel takes beyond what the peer's window lets it send
 _EVENTS_WAITING = 256 << 10 # bytes unread by the peer beyond which events to it are dropped
 _CLOSE_TIMEOUT = 2.0
@@ -29,7 +31,7 @@ class Connection:
     it answered has been taken by the peer to the transport's low-water mark. `versions` are the OpenFlow versions that are
     offered; `version` is the one agreed on, 0 until then."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, probe: bool = True,
+    def __init__(self, reader: Reader, writer: asyncio.StreamWriter, *, probe: bool = True,
                  versions: Sequence[int] = tuple(Version)):
         self._reader = reader
         self._writer = writer
@@ -72,9 +74,15 @@ class Connection:
         self._writer.transport.abort()
 
     async def run(self, opened: Callable[[], None], handle: Callable[[list], Awaitable[None]],
-                  take: Callable[[bytearray], list] = take_frames) -> None:
+                  take: Callable[[bytearray], list] = take_frames, at_once: Callable[[bytes], bytes] = lambda data: data) -> None:
         """Until the connection ends; `end_reason` says why. `opened` is called when hello is done. `take` makes what `handle`
-        gets of the bytes that have come since, and takes them off the buffer."""
+        gets of the bytes that have come since, and takes them off the buffer. What comes while nothing is being handled is
+        shown to `at_once`, which gives back what it leaves to `handle`."""
+
+        def heard(data: bytes) -> bytes:
+            self._heard = self._loop.time()
+            return data if self.unread or len(data) > _SHORT else at_once(data)
+
         keeper: asyncio.Task | None = None
         try:
             self.send(encode_hello(0, self._versions))
@@ -88,7 +96,10 @@ class Connection:
                 if frames:
                     await handle(frames)
                     await self.drain()
+                    await asyncio.sleep(0)      # there may be more here already: others' turn first
+                self._reader.at_once = None if self._buffer else heard
                 frames = await self._read(take)
+                self._reader.at_once = None
         except EOFError:
             self.end_reason = self.end_reason or "closed by the peer"
         except TimeoutError:

@@ -9,6 +9,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 from vswitch.model import targets
+from vswitch.openflow import streams
+from vswitch.openflow.streams import Reader, Streams
 from vswitch.openflow.tls import TlsError, reason
 
 log = logging.getLogger(__name__)
@@ -18,7 +20,6 @@ _CONNECT_TIMEOUT = 5.0
 _FAILED_AFTER = 3           # attempts without an answer after which the controller counts as lost
 
 Tls = Callable[[], ssl.SSLContext]
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def connect(target: str, tls: Tls) -> Streams:
@@ -26,15 +27,15 @@ async def connect(target: str, tls: Tls) -> Streams:
     where = targets.controller(target)
     async with asyncio.timeout(_CONNECT_TIMEOUT):
         if where.path:
-            return await asyncio.open_unix_connection(where.path)
-        return await asyncio.open_connection(where.host, where.port, ssl=tls() if where.tls else None)
+            return await streams.connect_unix(where.path)
+        return await streams.connect(where.host, where.port, tls() if where.tls else None)
 
 
 class Controller:
     """`serve(self, reader, writer)` holds the conversation and calls `was_opened` when its hello is done; `changed()` is told
     of every change of `lost` or of the connection. `auxiliary_id` is 0 for a main connection."""
 
-    def __init__(self, target: str, serve: Callable[[Controller, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[str]],
+    def __init__(self, target: str, serve: Callable[[Controller, Reader, asyncio.StreamWriter], Awaitable[str]],
                  changed: Callable[[], None], tls: Tls, auxiliary_id: int = 0):
         self.target = target
         self.auxiliary_id = auxiliary_id

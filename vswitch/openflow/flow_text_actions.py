@@ -3,19 +3,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 
 from vswitch.datapath.fields import BY_NAME
 from vswitch.errors import InvalidError
 from vswitch.openflow.actions import (Action, ApplyActions, ClearActions, CopyTtlIn, CopyTtlOut, DecMplsTtl, DecNwTtl,
                                       GotoTable, Group, Instruction, Meter, Output, PopMpls, PopPbb, PopVlan, PushMpls,
-                                      PushPbb, PushVlan, SetField, SetMplsTtl, SetNwTtl, SetQueue, WriteActions,
+                                      PushPbb, PushVlan, SetField, SetMplsTtl, SetNwTtl, SetQueue, StatTrigger, WriteActions,
                                       WriteMetadata)
 from vswitch.openflow.constants import OFPCML_NO_BUFFER, OFPP_CONTROLLER
 from vswitch.openflow.flow_text_fields import ALIASES, PORT_WORDS, Resolver, parse_number, parse_port, parse_value
 from vswitch.openflow.flow_text_rule import INSTRUCTION_ORDER
 
 INSTRUCTIONS = {"meter": Meter, "apply_actions": ApplyActions, "clear_actions": ClearActions, "write_actions": WriteActions,
-                "write_metadata": WriteMetadata, "goto_table": GotoTable}
+                "write_metadata": WriteMetadata, "stat_trigger": StatTrigger, "goto_table": GotoTable}
 INSTRUCTION_NAMES = {kind: name for name, kind in INSTRUCTIONS.items()}
 TRANSPORTS = {6: "tcp", 17: "udp", 132: "sctp"}
 
@@ -106,7 +107,40 @@ def _instruction(word: str, argument: str, context: Context) -> Instruction:
             value, slash, mask = _needed(word, argument).partition("/")
             ones = (1 << 64) - 1
             return WriteMetadata(parse_number(value, ones, word), parse_number(mask, ones, word) if slash else ones)
+        case "stat_trigger":
+            return _parse_trigger(_needed(word, argument))
     return INSTRUCTIONS[word](tuple(_actions(split(argument, word), context)))
+
+
+def _parse_trigger(argument: str) -> StatTrigger:
+    """stat_trigger(packets=1000,bytes=64000,flows=1,duration=1.5,idle_time=10,periodic,only_first), times in seconds."""
+    found: dict[str, int | bool] = {}
+    for name, value in split(argument, "stat_trigger"):
+        if name in found:
+            raise InvalidError(f"{name} is there twice", "stat_trigger")
+        match name:
+            case "packets" | "bytes":
+                found[name] = parse_number(_needed(name, value), (1 << 64) - 1, name)
+            case "flows":
+                found[name] = parse_number(_needed(name, value), 0xffffffff, name)
+            case "duration" | "idle_time":
+                found[name] = _nanoseconds(name, _needed(name, value))
+            case "periodic" | "only_first":
+                _none(name, value)
+                found[name] = True
+            case _:
+                raise InvalidError(f"unknown argument {name!r}", "stat_trigger")
+    return StatTrigger(**found)
+
+
+def _nanoseconds(word: str, text: str) -> int:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise InvalidError(f"{text!r} is not a number of seconds", word) from None
+    if not 0 <= value < 1 << 32:
+        raise InvalidError(f"{text} is not in 0..4294967295", word)
+    return int(value * 1_000_000_000)
 
 
 def parse_actions(text: str, context: Context) -> list[Action]:

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 
 from vswitch.datapath.fields import BY_NAME
 from vswitch.openflow.actions import (Action, ApplyActions, ClearActions, CopyTtlIn, CopyTtlOut, DecMplsTtl, DecNwTtl,
                                       ExperimenterAction, ExperimenterInstruction, GotoTable, Group, Instruction, Meter,
                                       Output, PopMpls, PopPbb, PopVlan, PushMpls, PushPbb, PushVlan, SetField, SetMplsTtl,
-                                      SetNwTtl, SetQueue, WriteActions, WriteMetadata)
+                                      SetNwTtl, SetQueue, StatTrigger, WriteActions, WriteMetadata)
 from vswitch.openflow.constants import OFPP_CONTROLLER
 from vswitch.openflow.flow_text_fields import (FLAGS, PORT_FIELDS, PORT_WORDS, PRINTED, PROTOCOLS, print_masked, print_value)
 from vswitch.openflow.flow_text_rule import FieldMatch, Rule, RuleStats
@@ -125,9 +126,21 @@ def format_instructions(instructions: Iterable[Instruction], names: PortNames | 
                 words.append(f"meter:{number}")
             case GotoTable(number):
                 words.append(f"goto_table:{number}")
+            case StatTrigger():
+                words.append(f"stat_trigger({_format_trigger(instruction)})")
             case ExperimenterInstruction(experimenter, data):
                 words.append(f"experimenter({experimenter:#x},{data.hex()})")
     return ",".join(words) or "drop"
+
+
+def _format_trigger(trigger: StatTrigger) -> str:
+    words = []
+    for name in ("duration", "idle_time", "flows", "packets", "bytes"):
+        value = getattr(trigger, name)
+        if value is not None:
+            words.append(f"{name}={Decimal(value) / 1_000_000_000 if name in ('duration', 'idle_time') else value}")
+    words += [word for word in ("periodic", "only_first") if getattr(trigger, word)]
+    return ",".join(words)
 
 
 def _flag_words(flags: int) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from vswitch.openflow.actions import (Action, ApplyActions, ClearActions, GotoTable, Instruction, Meter, WriteActions,
+from vswitch.openflow.actions import (Action, ApplyActions, ClearActions, GotoTable, Instruction, Meter, StatTrigger, WriteActions,
                                       WriteMetadata, decode_instructions, encode_actions, encode_instructions)
 from vswitch.openflow.constants import (OFP_NO_BUFFER, OFPG_ANY, OFPP_ANY, OFPP_CONTROLLER, FlowFlag,
                                         FlowModCommand)
@@ -24,7 +24,7 @@ COMMAND_NAMES = {number: name for name, number in COMMANDS.items()}
 LASTING_FLAGS = FlowFlag.SEND_FLOW_REM | FlowFlag.NO_PKT_COUNTS | FlowFlag.NO_BYT_COUNTS
 
 # In the order in which a switch carries them out (5.9).
-INSTRUCTION_ORDER = (Meter, ApplyActions, ClearActions, WriteActions, WriteMetadata, GotoTable)
+INSTRUCTION_ORDER = (Meter, ApplyActions, ClearActions, WriteActions, WriteMetadata, StatTrigger, GotoTable)
 
 _FLOW_MOD = struct.Struct("!QQBBHHHIIIHxx")
 _FLOW_STATS = struct.Struct("!HBxIIHHHHxxxxQQQ")

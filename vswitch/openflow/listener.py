@@ -10,6 +10,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 from vswitch.model import targets
+from vswitch.openflow import streams
+from vswitch.openflow.streams import Reader
 from vswitch.openflow.tls import TlsError, reason
 
 log = logging.getLogger(__name__)
@@ -17,7 +19,7 @@ log = logging.getLogger(__name__)
 _RETRY = 2.0                # seconds between attempts to listen
 _HANDSHAKE_TIMEOUT = 5.0
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, str], Awaitable[None]]
+Serve = Callable[[Reader, asyncio.StreamWriter, str], Awaitable[None]]
 
 
 class Listener:
@@ -34,7 +36,7 @@ class Listener:
         self.task = asyncio.create_task(self._run(), name=f"listen {target}")
 
     async def _run(self) -> None:
-        where = self._where
+        where, loop = self._where, asyncio.get_running_loop()
         while True:
             try:
                 if where.tls:
@@ -42,9 +44,10 @@ class Listener:
                 if where.path:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(where.path)
-                    server = await asyncio.start_unix_server(self._accepted, where.path)
+                    server = await loop.create_unix_server(lambda: streams.made(self._accepted), where.path)
                 else:
-                    server = await asyncio.start_server(self._accepted, where.host or None, where.port, reuse_address=True)
+                    server = await loop.create_server(lambda: streams.made(self._accepted), where.host or None, where.port,
+                                                      reuse_address=True)
             except (OSError, TlsError) as e:
                 why = e.strerror or str(e) if isinstance(e, OSError) else str(e)
                 if why != self.error:
@@ -56,7 +59,7 @@ class Listener:
             async with server:
                 await server.serve_forever()
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accepted(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
         peer = f"unix:{self._where.path}" if self._where.path else _peer("tcp", writer.get_extra_info("peername"))
         await self._serve(reader, writer, peer)
 
@@ -80,7 +83,7 @@ class Listener:
                     task.cancel()
 
     async def _handshake(self, sock: socket.socket, address: tuple) -> None:
-        loop, reader, peer = asyncio.get_running_loop(), asyncio.StreamReader(), _peer("ssl", address)
+        loop, reader, peer = asyncio.get_running_loop(), Reader(), _peer("ssl", address)
         protocol = asyncio.StreamReaderProtocol(reader)
         try:
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, sock, ssl=self._tls(),

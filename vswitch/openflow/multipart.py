@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
+from vswitch.datapath.records import TABLE_MAX_ENTRIES
 from vswitch.errors import NotFoundError, OpenFlowError
 from vswitch.openflow import convert, group_messages as group, messages as ofp, meter_messages as meter
 from vswitch.openflow import port_messages as port, table_messages as table
@@ -20,7 +21,6 @@ from vswitch.openflow.group_handlers import group_features
 from vswitch.openflow.layout import bad_length
 from vswitch.openflow.multipart_rules import aggregate, send_flows
 from vswitch.openflow.queue_handlers import queue_desc, queue_stats
-from vswitch.openflow.table_features import MAX_ENTRIES
 from vswitch.openflow.table_handlers import table_desc, table_features
 from vswitch.openflow.versions import KINDS, OF10, OF13
 
@@ -77,7 +77,7 @@ async def _table(session: Session, body: bytes) -> _Entries:
     _asked(session, Multipart.TABLE, body)
     used = {row[0]: row for row in await session.switch.table_stats(session.bridge)}
     miss = {record.table_id: record.config & 0b11 for record in await session.switch.tables(session.bridge)}
-    entries = [table.table_stats(session.version, used.get(i, (i, 0, 0, 0)), MAX_ENTRIES, miss.get(i, 0))
+    entries = [table.table_stats(session.version, used.get(i, (i, 0, 0, 0)), TABLE_MAX_ENTRIES, miss.get(i, 0))
                for i in range(N_TABLES) if i not in session.agent.tables.disabled]
     yield [entry.layout.encode(entry) for entry in entries]
 

@@ -4,6 +4,7 @@ Bodies are what follows the ofp_header. What is refused raises OpenFlowError wit
 """
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from vswitch.datapath.records import ErrorRecord, unpack
 from vswitch.datapath.refusals import refusal
 from vswitch.errors import UnavailableError
 
-STANDARD, NICIRA, FLOW_STATS = lib.CODEC_STANDARD, lib.CODEC_NICIRA, lib.CODEC_FLOW_STATS
+STANDARD, NICIRA, FLOW_STATS, FULL = lib.CODEC_STANDARD, lib.CODEC_NICIRA, lib.CODEC_FLOW_STATS, lib.CODEC_FULL
 NICIRA_TABLE, STANDARD_TABLE = lib.CODEC_NICIRA_TABLE, lib.CODEC_STANDARD_TABLE
 _MESSAGE = 65536
 
@@ -108,6 +109,9 @@ class BadHeader(Exception):
 _ROOM = 1 << 20             # bytes of canonical flow-mods that one scan makes
 _ITEMS = 16384
 _RUNS = 4096
+_RUN, _RUN_SIZE = struct.Struct("=9I"), ffi.sizeof("struct codec_run")     # its first members: kind to flags
+_OTHER, _REFUSED, _BAD_HEADER, _BUNDLED = lib.CODEC_OTHER, lib.CODEC_REFUSED, lib.CODEC_BAD_HEADER, lib.CODEC_BUNDLED
+assert ffi.offsetof("struct codec_run", "flags") == _RUN.size - 4
 
 
 class Scanner:
@@ -120,6 +124,10 @@ class Scanner:
         self._items = ffi.new("uint32_t[]", _ITEMS)
         self._runs = ffi.new("struct codec_run[]", _RUNS)
         self._used = ffi.new("size_t *")
+        # The same as Python reads it: each look through cffi at a member would take as long as the scan of a message.
+        self._made = memoryview(ffi.buffer(self._out))
+        self._starts = memoryview(ffi.buffer(self._items)).cast("B").cast("I")
+        self._heads = memoryview(ffi.buffer(self._runs))
 
     def scan(self, version: int, form: int, data: bytes) -> tuple[list[Run | Other], int]:
         """What the whole messages at the start of `data` are, and how many bytes they take. More may follow when that is not
@@ -128,19 +136,17 @@ class Scanner:
                            self._runs, _RUNS, self._used)
         found: list[Run | Other] = []
         for i in range(n):
-            run = self._runs[i]
-            kind = run.kind
-            if kind == lib.CODEC_OTHER:
-                found.append(Other(run.start, run.end))
-            elif kind == lib.CODEC_REFUSED:
-                found.append(Other(run.start, run.end, _refused(ffi.addressof(run, "error"))))
-            elif kind == lib.CODEC_BAD_HEADER:
+            kind, start, end, count, item, out, out_len, bundle, flags = _RUN.unpack_from(self._heads, i * _RUN_SIZE)
+            if kind == _OTHER:
+                found.append(Other(start, end))
+            elif kind == _REFUSED:
+                found.append(Other(start, end, _refused(ffi.addressof(self._runs[i], "error"))))
+            elif kind == _BAD_HEADER:
                 if not found:
                     raise BadHeader
             else:
-                found.append(Run(run.n, bytes(ffi.buffer(self._out + run.out, run.out_len)),
-                                 list(self._items[run.item:run.item + run.n]), run.end,
-                                 run.bundle if kind == lib.CODEC_BUNDLED else None, run.flags))
+                found.append(Run(count, bytes(self._made[out:out + out_len]), self._starts[item:item + count].tolist(), end,
+                                 bundle if kind == _BUNDLED else None, flags))
         return found, self._used[0]
 
 

@@ -6,7 +6,6 @@ were taken out of the pipeline or whose rules somebody watches."""
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
 from vswitch.datapath.channel import BODY_MAX
@@ -51,17 +50,23 @@ class Flows:
 class RuleLane:
     def __init__(self, session: Session):
         self._session = session
-        self._under_way: deque[asyncio.Future] = deque()
+        self._under_way = 0
+        self._waiter: asyncio.Future | None = None      # for no more to be under way than _until
+        self._until = 0
+
+    def scan(self, data: bytes) -> tuple[list[native.Run | native.Other], int]:
+        """What is at the start of `data`, and how many bytes that is (native.Scanner.scan)."""
+        session = self._session
+        form = native.STANDARD_TABLE if session.version == OF10 and session.flow_mod_table_id else native.STANDARD
+        return scanner().scan(session.version, form, data)
 
     def take(self, buffer: bytearray) -> list[Frame | Flows]:
         """The whole messages at the start of the buffer, which are taken off it."""
-        session = self._session
-        form = native.STANDARD_TABLE if session.version == OF10 and session.flow_mod_table_id else native.STANDARD
         found: list[Frame | Flows] = []
         while len(buffer) >= HEADER_LEN:
             data = bytes(buffer)
             try:
-                parts, used = scanner().scan(session.version, form, data)
+                parts, used = self.scan(data)
             except native.BadHeader:
                 if not found:
                     raise bad_length("a message") from None
@@ -76,6 +81,11 @@ class RuleLane:
             del buffer[:used]
         return found
 
+    @property
+    def has_room(self) -> bool:
+        """Whether something can be sent without waiting for what is under way."""
+        return self._under_way < _AHEAD
+
     def is_plain(self) -> bool:
         """Whether flow-mods need no look at each."""
         session = self._session
@@ -83,51 +93,73 @@ class RuleLane:
                 and not session.switch.rules_watched(session.bridge))
 
     async def send(self, flows: Flows) -> None:
-        """On their way; what is refused is answered when the datapath says so."""
-        session = self._session
-
-        def refused(errors: dict[int, Exception]) -> None:
-            for i, error in sorted(errors.items()):
-                session.refuse(error, flows.frame(i))
-
-        try:
-            sent = session.switch.write_run(session.bridge, flows.run.n, flows.run.batch, refused)
-        except VswitchError as e:
-            refused({i: e for i in range(flows.run.n)})
-            return
-
-        def lost(future: asyncio.Future) -> None:
-            if not future.cancelled() and (error := future.exception()) is not None:
-                refused({i: error for i in range(flows.run.n)})
-
-        sent.add_done_callback(lost)
-        await self._note(sent)
+        self.send_now(flows)
+        await self._wait(_AHEAD)
 
     async def barrier(self, message: Frame) -> None:
-        session = self._session
-        try:
-            passed = session.switch.barrier_now(session.bridge, lambda: session.reply(Type.BARRIER_REPLY, message.xid))
-        except VswitchError as e:
-            session.refuse(e, message)
-            return
-
-        def lost(future: asyncio.Future) -> None:
-            if not future.cancelled() and (error := future.exception()) is not None:
-                session.refuse(error, message)
-
-        passed.add_done_callback(lost)
-        await self._note(passed)
-
-    async def _note(self, future: asyncio.Future) -> None:
-        self._under_way.append(future)
-        while self._under_way and self._under_way[0].done():
-            self._under_way.popleft()
-        if len(self._under_way) > _AHEAD:
-            await asyncio.wait([self._under_way.popleft()])
+        self.barrier_now(message)
+        await self._wait(_AHEAD)
 
     async def settle(self) -> None:
         """Waits for all that is under way: what comes next is not the lane's."""
-        while self._under_way:
-            future = self._under_way.popleft()
-            if not future.done():
-                await asyncio.wait([future])
+        await self._wait(0)
+
+    def send_now(self, flows: Flows, barrier: Frame | None = None) -> None:
+        """On their way, and the barrier behind them; what is refused is answered when the datapath says so."""
+        session = self._session
+
+        def answered(errors: dict[int, Exception]) -> None:
+            for i, error in sorted(errors.items()):
+                session.refuse(error, flows.frame(i))
+            if barrier is None:
+                self._done()
+
+        def passed() -> None:
+            session.reply(Type.BARRIER_REPLY, barrier.xid)
+            self._done()
+
+        def lost(error: Exception) -> None:
+            for i in range(flows.run.n):
+                session.refuse(error, flows.frame(i))
+            if barrier is not None:
+                session.refuse(error, barrier)
+            self._done()
+
+        self._under_way += 1
+        try:
+            session.switch.write_run(session.bridge, flows.run.n, flows.run.batch, answered, lost,
+                                     None if barrier is None else passed)
+        except VswitchError as e:
+            lost(e)
+
+    def barrier_now(self, message: Frame) -> None:
+        session = self._session
+
+        def passed() -> None:
+            session.reply(Type.BARRIER_REPLY, message.xid)
+            self._done()
+
+        def lost(error: Exception) -> None:
+            session.refuse(error, message)
+            self._done()
+
+        self._under_way += 1
+        try:
+            session.switch.barrier_now(session.bridge, passed, lost)
+        except VswitchError as e:
+            lost(e)
+
+    def _done(self) -> None:
+        self._under_way -= 1
+        if self._waiter is not None and self._under_way <= self._until and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self, until: int) -> None:
+        if self._under_way <= until:
+            return
+        self._until = until
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None

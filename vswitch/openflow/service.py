@@ -52,10 +52,15 @@ class OpenFlowService:
         task.add_done_callback(self._ending.discard)
 
     def packet_in(self, bridge: str, body: bytes, *, controller_id: int = 0, userdata: bytes = b"") -> None:
-        self._tell(bridge, lambda: announcements.packet_in(body, controller_id, userdata))
+        agent = self._agents.get(bridge)
+        if agent is not None and agent.sessions:
+            agent.packet_in(announcements.packet_in(body, controller_id, userdata))
 
     def flow_removed(self, bridge: str, body: bytes) -> None:
         self._tell(bridge, lambda: announcements.flow_removed(body))
+
+    def stats_triggered(self, bridge: str, entry: bytes) -> None:
+        self._tell(bridge, lambda: announcements.stats_triggered(entry))
 
     def port_status(self, bridge: str, port: PortRecord) -> None:
         self._tell(bridge, lambda: announcements.port_status(port))

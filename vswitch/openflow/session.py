@@ -8,18 +8,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vswitch.errors import OpenFlowError, VswitchError
-from vswitch.openflow import convert, rules
+from vswitch.openflow import convert, native, rules
 from vswitch.openflow.announcements import Announcement
 from vswitch.openflow.async_config import Wishes, no_wishes
 from vswitch.openflow.bundles import Bundles
-from vswitch.openflow.codec import Frame, encode_error, message_frame
+from vswitch.openflow.codec import Frame, encode_error, frame_at, message_frame
 from vswitch.openflow.connection import Connection
 from vswitch.openflow.constants import HEADER_LEN, BadRequest, ErrorType, FlowModFailed, Type
 from vswitch.openflow.error_map import openflow_error
 from vswitch.openflow.flow_monitor import Monitors
 from vswitch.openflow.handlers import HANDLERS
 from vswitch.openflow.multipart_parts import Parts
-from vswitch.openflow.roles import Roles, Standing
+from vswitch.openflow.roles import Role, Roles, Standing
 from vswitch.openflow.rule_lane import Flows, RuleLane
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Session:
             self.standing.demoted = lambda: self.agent.tell_role(self)
             self.roles.join(self.standing)
         try:
-            await self.connection.run(opened, self._handle, self.lane.take)
+            await self.connection.run(opened, self._handle, self.lane.take, self._at_once)
         finally:
             if not self.auxiliary_id:
                 self.roles.leave(self.standing)
@@ -84,6 +84,62 @@ class Session:
 
     def reply(self, type_: Type, xid: int, body: bytes = b"") -> None:
         self.connection.send(message_frame(self.version, type_, xid, body))
+
+    def _at_once(self, data: bytes) -> bytes:
+        """Sends on what needs no waiting: flow-mods, barriers, packet-outs. Returns the rest, from the first other message on."""
+        if len(data) < HEADER_LEN:
+            return data
+        if data[1] == Type.PACKET_OUT and len(data) == int.from_bytes(data[2:4], "big"):
+            return b"" if self._packet_out_at_once(frame_at(data, 0)) else data
+        try:
+            parts, used = self.lane.scan(data)
+        except native.BadHeader:
+            return data
+        begun = i = 0
+        while i < len(parts):
+            taken = self._parts_at_once(parts, i, data)
+            if not taken:
+                return data[begun:]
+            i += taken
+            begun = parts[i - 1].end
+        return data[used:]
+
+    def _parts_at_once(self, parts: list[native.Run | native.Other], i: int, data: bytes) -> int:
+        """How many of them were sent on: a barrier goes with the flow-mods in front of it."""
+        part = parts[i]
+        if isinstance(part, native.Run):
+            if part.bundle is not None or self._packets_sent or not self.lane.has_room or not self.lane.is_plain():
+                return 0
+            barrier = None
+            if i + 1 < len(parts) and isinstance(parts[i + 1], native.Other):
+                message = frame_at(data, parts[i + 1].start)
+                barrier = message if self._is_barrier(message) else None
+            self.lane.send_now(Flows(part, data), barrier)
+            return 1 if barrier is None else 2
+        message = frame_at(data, part.start)
+        if self._is_barrier(message):
+            if not self.lane.has_room:
+                return 0
+            self.lane.barrier_now(message)
+            return 1
+        return int(self._packet_out_at_once(message))
+
+    def _packet_out_at_once(self, message: Frame) -> bool:
+        if message.kind != Type.PACKET_OUT or message.version != self.version or self.standing.role == Role.SLAVE:
+            return False
+
+        def refused(error: Exception) -> None:
+            self.refuse(error, message)
+
+        try:
+            sent = self.switch.packet_out_now(self.bridge, self.canonical(Type.PACKET_OUT, message.data), refused)
+        except Exception as e:
+            if not isinstance(e, VswitchError):
+                log.exception("a message can't be handled", extra={"bridge": self.bridge, "type": message.type})
+            refused(e)
+            return True
+        self._packets_sent |= sent
+        return sent
 
     async def _handle(self, messages: list[Frame | Flows]) -> None:
         """Flow-mods go the lane's way while they can, and barriers with them; all else waits for what the lane has under way,
@@ -197,7 +253,7 @@ class Session:
         return body
 
     def _is_barrier(self, message: Frame) -> bool:
-        return (message.kind, message.version, len(message.data)) == (Type.BARRIER_REQUEST, self.version, HEADER_LEN)
+        return len(message.data) == HEADER_LEN and message.version == self.version and message.kind == Type.BARRIER_REQUEST
 
     async def _many_and_barrier(self, kind: Type, messages: list[Frame], barrier: Frame) -> None:
         sent, error = await asyncio.gather(self._many(kind, messages), self.switch.barrier(self.bridge),

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from vswitch.datapath.fields import FIELDS
+from vswitch.datapath.records import TABLE_MAX_ENTRIES
 from vswitch.errors import OpenFlowError
 from vswitch.openflow.constants import N_TABLES, BadProperty, ErrorType, TableFeaturesFailed
 from vswitch.openflow.layout import bad_property
@@ -16,7 +17,6 @@ from vswitch.openflow.messages import TABLE_PROPERTY
 from vswitch.openflow.table_messages import TABLE_FEATURES
 from vswitch.openflow.versions import OF14, OF15
 
-MAX_ENTRIES = 1_000_000     # a table; the tenant's quota over all tables may be less
 ALL_BITS = 0xffffffffffffffff
 _INSTRUCTIONS, _NEXT_TABLES, _WRITE_ACTIONS, _APPLY_ACTIONS = 0, 2, 4, 6
 _MATCH, _WILDCARDS, _WRITE_SETFIELD, _APPLY_SETFIELD = 8, 10, 12, 14
@@ -28,7 +28,7 @@ _ONE_BYTE, _ID_LEN, _OXM_LEN = (_NEXT_TABLES, _NEXT_TABLES + 1), 4, 4
 _EXPERIMENTER = 0xfffe
 # goto-table, write-metadata, write-actions, apply-actions, clear-actions, and to 1.4 meter
 _INSTRUCTION_TYPES = (1, 2, 3, 4, 5)
-_METER_INSTRUCTION = 6
+_METER_INSTRUCTION, _STAT_TRIGGER_INSTRUCTION = 6, 7
 # All actions of 1.3, and 1.5's copy-field and meter
 _ACTION_TYPES = (0, 11, 12, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27)
 _ACTION_TYPES15 = (*_ACTION_TYPES, 28, 29)
@@ -62,8 +62,7 @@ def _properties(version: int, table_id: int, egress: int = 0) -> list:
     end = egress if table_id < egress else N_TABLES
     last = table_id == end - 1
     instructions = _INSTRUCTION_TYPES[1:] if last else _INSTRUCTION_TYPES
-    if version < OF15:
-        instructions += (_METER_INSTRUCTION,)
+    instructions += (_METER_INSTRUCTION,) if version < OF15 else (_STAT_TRIGGER_INSTRUCTION,)
     return [TABLE_PROPERTY(type=_INSTRUCTIONS, data=_ids(instructions)),
             TABLE_PROPERTY(type=_NEXT_TABLES, data=bytes(range(table_id + 1, end))), *_alike(version)]
 
@@ -79,7 +78,7 @@ class Tables:
         """The table's ofp_table_features."""
         layout = TABLE_FEATURES[version]
         entry = layout(table_id=table_id, name=self.names.get(table_id, f"table{table_id}"), metadata_match=ALL_BITS,
-                       metadata_write=ALL_BITS, max_entries=MAX_ENTRIES,
+                       metadata_write=ALL_BITS, max_entries=TABLE_MAX_ENTRIES,
                        properties=_properties(version, table_id, egress))
         if version >= OF14:
             entry.capabilities = _CAPABILITIES
@@ -151,8 +150,8 @@ def _failed(code: TableFeaturesFailed, reason: str) -> OpenFlowError:
 
 
 def _check(version: int, entry: Any) -> None:
-    if entry.max_entries > MAX_ENTRIES:
-        raise _failed(TableFeaturesFailed.BAD_MAX_ENTRIES, f"a table has at most {MAX_ENTRIES} entries")
+    if entry.max_entries > TABLE_MAX_ENTRIES:
+        raise _failed(TableFeaturesFailed.BAD_MAX_ENTRIES, f"a table has at most {TABLE_MAX_ENTRIES} entries")
     if version >= OF14 and entry.capabilities & ~_CAPABILITIES & ~0b11:
         raise _failed(TableFeaturesFailed.BAD_CAPABILITY, f"unknown capabilities {entry.capabilities:#x}")
     if version == OF15 and entry.features & ~(_able(entry.table_id) | (_FIRST_EGRESS if entry.table_id else 0)):

@@ -5,10 +5,10 @@ from vswitch.errors import InvalidError
 from vswitch.model.objects import Bridge, ControllerStatus, Event, Port, PortStatus, Tenant, Vtep
 from vswitch.model.switch import Switch
 from vswitch.rpc.messages import bridge_message, controller_message, port_status_message, tenant_message, vtep_message
-from vswitch.rpc.rules import flow_removed_message
+from vswitch.rpc.rules import flow_removed_message, flow_stats_message
 from vswitch.rpc.v1 import event_pb2, event_pb2_grpc
 
-KINDS = ("tenant", "bridge", "port", "vtep", "flow_removed", "controller", "datapath")
+KINDS = ("tenant", "bridge", "port", "vtep", "flow_removed", "flow_stats", "controller", "datapath")
 
 
 class EventService(event_pb2_grpc.EventServiceServicer):
@@ -46,6 +46,8 @@ def event_message(event: Event) -> event_pb2.Event:
             message.controller.CopyFrom(controller_message(event.detail))
         case bytes() if event.kind == "flow_removed":
             message.flow_removed.CopyFrom(flow_removed_message(event.detail))
+        case bytes() if event.kind == "flow_stats":
+            message.flow_stats.CopyFrom(flow_stats_message(event.detail))
         case None:
             pass
         case _:

@@ -122,11 +122,24 @@ def _instruction(message: rule_pb2.Instruction, kind: str, table: int, path: str
         case "write_metadata":
             written = message.write_metadata
             return of.WriteMetadata(written.metadata, written.mask or (1 << 64) - 1)
+        case "stat_trigger":
+            return _trigger(message.stat_trigger, path)
         case "clear_actions":
             _must_be_true(message.clear_actions, path)
             return of.ClearActions()
     listed = of.ApplyActions if kind == "apply_actions" else of.WriteActions
     return listed(actions(getattr(message, kind).actions, f"{path}.actions"))
+
+
+def _trigger(message: rule_pb2.StatTrigger, path: str) -> of.StatTrigger:
+    found = {}
+    for name in ("duration", "idle_time", "flows", "packets", "bytes"):
+        key = f"{name}_ns" if name in ("duration", "idle_time") else name
+        if message.HasField(key):
+            found[name] = getattr(message, key)
+            if key != name:
+                _in_range(found[name] // 1_000_000_000, 0, 0xffffffff, f"{path}.{key}")
+    return of.StatTrigger(**found, periodic=message.periodic, only_first=message.only_first)
 
 
 def actions(messages, path: str) -> tuple[of.Action, ...]:
@@ -183,14 +196,21 @@ def _must_be_true(value: bool, path: str) -> None:
 
 def text_entry(entry: bytes, names: dict[int, str]) -> flow_pb2.FlowEntry:
     """An ofp_flow_stats as a line of dump-flows; `names` gives ports' names by number."""
-    stats = wire.read_flow_stats(native.flow_stats_out(OF13, native.STANDARD, entry))
+    stats = wire.read_flow_stats(native.flow_stats_out(OF13, native.FULL, entry))
     return flow_pb2.FlowEntry(text=format_stats(stats, names.get), duration_nsec=stats.duration_nsec,
                               packets=stats.packets, bytes=stats.bytes)
 
 
 def typed_entry(entry: bytes, names: dict[int, str]) -> flow_pb2.FlowEntry:
     """An ofp_flow_stats, field by field."""
-    return _entry(wire.read_flow_stats(native.flow_stats_out(OF13, native.STANDARD, entry)))
+    return _entry(wire.read_flow_stats(native.flow_stats_out(OF13, native.FULL, entry)))
+
+
+def flow_stats_message(entry: bytes) -> flow_pb2.FlowEntry:
+    """An ofp_flow_stats, field by field and as text."""
+    message = typed_entry(entry, {})
+    message.text = format_rule(wire.read_flow_stats(native.flow_stats_out(OF13, native.FULL, entry)).rule)
+    return message
 
 
 def flow_removed_message(body: bytes) -> event_pb2.FlowRemoved:
@@ -224,6 +244,11 @@ def _instruction_message(instruction: of.Instruction) -> rule_pb2.Instruction:
             return rule_pb2.Instruction(goto_table=number)
         case of.Meter(number):
             return rule_pb2.Instruction(meter=number)
+        case of.StatTrigger():
+            t = instruction
+            return rule_pb2.Instruction(stat_trigger=rule_pb2.StatTrigger(
+                duration_ns=t.duration, idle_time_ns=t.idle_time, flows=t.flows, packets=t.packets, bytes=t.bytes,
+                periodic=t.periodic, only_first=t.only_first))
         case of.WriteMetadata(metadata, mask):
             return rule_pb2.Instruction(write_metadata=rule_pb2.WriteMetadata(metadata=metadata, mask=mask))
         case of.ClearActions():

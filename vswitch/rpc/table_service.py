@@ -3,11 +3,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vswitch.datapath.records import TableRecord
+from vswitch.datapath.records import TABLE_MAX_ENTRIES, TableRecord
 from vswitch.errors import InvalidError
 from vswitch.model.switch import Switch
 from vswitch.openflow.constants import N_TABLES
-from vswitch.openflow.table_features import MAX_ENTRIES
 from vswitch.rpc.lookup import find_bridge
 from vswitch.rpc.messages import present_fields
 from vswitch.rpc.v1 import table_pb2, table_pb2_grpc
@@ -25,8 +24,8 @@ class TableService(table_pb2_grpc.TableServiceServicer):
         bridge = find_bridge(self.switch, request.bridge)
         if request.HasField("table_id") and request.table_id >= N_TABLES:
             raise InvalidError(f"{request.table_id} is not in 0..{N_TABLES - 1}", "table_id")
-        if request.HasField("max_entries") and not 1 <= request.max_entries <= MAX_ENTRIES:
-            raise InvalidError(f"{request.max_entries} is not in 1..{MAX_ENTRIES}", "max_entries")
+        if request.HasField("max_entries") and not 1 <= request.max_entries <= TABLE_MAX_ENTRIES:
+            raise InvalidError(f"{request.max_entries} is not in 1..{TABLE_MAX_ENTRIES}", "max_entries")
         if request.HasField("miss") and request.miss not in _MISS:
             raise InvalidError(f"{request.miss} is no TableMiss", "miss")
         held = {record.table_id: record for record in await self.switch.tables(bridge.name)}
@@ -58,7 +57,7 @@ def _changed(record: TableRecord, request: table_pb2.SetTableRequest) -> TableRe
 
 
 def _message(record: TableRecord, rules: int) -> table_pb2.Table:
-    return table_pb2.Table(table_id=record.table_id, rules=rules, max_entries=record.max_entries or MAX_ENTRIES,
+    return table_pb2.Table(table_id=record.table_id, rules=rules, max_entries=record.max_entries or TABLE_MAX_ENTRIES,
                            eviction=bool(record.config & _EVICTION), vacancy_events=bool(record.config & _VACANCY),
                            vacancy_down=record.vacancy_down, vacancy_up=record.vacancy_up, vacancy=record.vacancy,
                            miss=_MISS_NUMBERS[record.config & (_CONTINUE | _DROP)])
