@@ -399,7 +399,7 @@ struct program *translation_program(const struct translation *x)
     p->miss = x->miss;
     p->outputs = p->raw = x->n_ops <= RAW_OPS;
     for (unsigned i = 0; i < x->n_ops; i++) {
-        p->outputs &= x->ops[i].code == OP_OUTPUT && x->ops[i].port->ops != &patch_ops;
+        p->outputs &= x->ops[i].code == OP_OUTPUT && (x->ops[i].port->ops->raw || x->ops[i].port->ops == &vxlan_ops);
         p->raw &= p->outputs && x->ops[i].port->ops->raw;
     }
     p->rules = (struct rule **)(p->ops + x->n_ops);
