@@ -34,6 +34,16 @@ class AccessList:
                 seen.add(rule)
                 self.rules.append(rule)
 
+    @classmethod
+    def exact(cls, n_rules: int, seed: int = 1) -> AccessList:
+        """Of one mask: all bits of addresses and ports."""
+        self = cls.__new__(cls)
+        draw = random.Random(seed)
+        self.masks = [(32, 32, True, True)]
+        self.rules = list({(draw.getrandbits(32), 32, draw.getrandbits(32), 32, draw.randrange(1, 65536), draw.randrange(1, 65536)): None
+                           for _ in range(n_rules)})
+        return self
+
     @staticmethod
     def _prefix(draw: random.Random, length: int) -> int:
         return draw.getrandbits(32) >> (32 - length) << (32 - length) if length else 0

@@ -56,3 +56,19 @@ def shares_over_time(path: Path, title: str, series: list[dict[int, float]]) -> 
         body.append(_line([(LEFT + k * step, HEIGHT - BOTTOM - sample[name] * (HEIGHT - BOTTOM - TOP))
                            for k, sample in enumerate(series)], COLOURS[i]))
     _page(path, title, body, [f"weight {name}" for name in names])
+
+
+def bars(path: Path, title: str, rows: list[tuple[str, float, float]]) -> None:
+    """A bar a row, from 0 to 1.5, and a mark where it should end."""
+    name_width, step = 300, (HEIGHT - TOP - 10) / max(1, len(rows))
+    scale = (WIDTH - name_width - 60) / 1.5
+    body = []
+    for i, (name, length, mark) in enumerate(rows):
+        top = TOP + i * step
+        colour = COLOURS[1] if length <= mark else COLOURS[0]
+        body.append(f'<text x="4" y="{top + step * .6:.1f}">{name}</text>'
+                    f'<rect x="{name_width}" y="{top:.1f}" width="{min(length, 1.5) * scale:.1f}" height="{step * .7:.1f}" fill="{colour}"/>'
+                    f'<line x1="{name_width + mark * scale:.1f}" x2="{name_width + mark * scale:.1f}" y1="{top - 2:.1f}" '
+                    f'y2="{top + step * .7 + 2:.1f}" stroke="{COLOURS[2]}" stroke-width="2"/>'
+                    f'<text x="{name_width + min(length, 1.5) * scale + 6:.1f}" y="{top + step * .6:.1f}">{length:.2f}</text>')
+    _page(path, title, body, [])

@@ -1,41 +1,61 @@
 """Cycles per packet between virtual machines, beside Open vSwitch with DPDK: one worker each, the same guests (vswitch-guest), in
-one run, the repeats by turns, so that the machine's moods fall on both alike.
+one run, samples by turns, so that the machine's moods fall on both alike.
 
-Prints a Markdown table and one line a row (reached, or short by how much), writes every figure to out/vm_ports.json. What is to be
-reached is a share of the other's figure; absolute cycles differ from machine to machine, and on a shared one from minute to minute.
+The guests stay connected for a whole row, and both switches have seen its traffic before anything counts. Busy time on a shared
+machine is what the work took and what the machine took besides: of a row's samples the lower quartile is the figure.
+
+Prints a Markdown table and one line a row (reached, or short by how much); writes every sample to out/vm_ports.json, the table to
+out/vm_ports.md and a plot to out/vm_ports.svg. What is to be reached is a share of the other's figure, since absolute cycles differ from
+machine to machine, and on a shared one from minute to minute; where the row says so, a share of our own figure in another row.
 """
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
+import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "benchmarks")]      # not there under python -P
 
-from acl_rules import AccessList, write_pcap  # noqa: E402
-from vm_switches import GUEST_CORE, MissingPeer, OpenVswitch, Ours, Switch, clean, take_precedence  # noqa: E402
+import plot  # noqa: E402
+from acl_rules import AccessList, udp_frame, write_pcap  # noqa: E402
+from vm_switches import (FAR, FAR_MAC, GUEST_CORE, NEAR, NEAR_MAC, VNI, Busy, MissingPeer, OpenVswitch,  # noqa: E402
+                         OpenVswitchTunnel, Ours, OursTunnel, Switch, clean, take_precedence)
 
 GUEST = ROOT / "build" / "release" / "datapath_c" / "bench" / "vswitch-guest"
 PORT_RULE = ["in_port=1,actions=output:2", "in_port=2,actions=output:1"]
 ADDRESS_RULE = ["priority=10,in_port=1,ip,nw_dst=10.0.0.0/8,actions=output:2", "priority=1,in_port=2,actions=output:1"]
+# No frame has that source, and both switches must look at all of it: each source is a flow that the tables decide on.
+SOURCE_RULE = ["priority=40000,in_port=1,dl_src=ff:ff:ff:ff:ff:fe,actions=drop", *PORT_RULE]
+NEW_SOURCES = "0:len=60,sweep=8/4/16777216"
+WARM_UP = 1.0
+NAMES_OF_LONG_ROWS = "exact-1000000,masks-100000"
 
 
 @dataclass
 class Row:
     key: str
     title: str
-    share: float                # of Open vSwitch's figure that is to be reached
+    share: float                # of Open vSwitch's figure (of our own in `than`) that is to be reached; absolute for rates
     flows: list[str] = field(default_factory=lambda: PORT_RULE)
     send: str = "0:len=60"
     port: str = ""              # of the guests' devices
     unit: str = "cycles/packet"
     access_list: tuple[int, int, int] | None = None    # rules, masks, flows
+    than: str = ""              # the row of ours that this one is measured by
+    long: bool = False          # only when asked for: loading the rules takes minutes
+    tunnel: str = ""            # "out": from the guest through VXLAN; "in": what comes through it; of so many flows
+    tunnel_flows: int = 1
 
 
 ROWS = [
@@ -47,84 +67,258 @@ ROWS = [
     Row("address-100000", "100,000 flows, one megaflow, rule on nw_dst", 170 / 367, ADDRESS_RULE, "0:len=60,flows=100000"),
     Row("acl-1000", "1,000 ACL rules, 10,000 flows", 250 / 572, access_list=(1000, 30, 10000)),
     Row("acl-10000", "10,000 ACL rules (53 masks), 10,000 flows", 300 / 2770, access_list=(10000, 53, 10000)),
+    Row("new-flows", "never-seen flows", 1e6, SOURCE_RULE, NEW_SOURCES, unit="flows/s per core"),
+    Row("exact-1000", "1,000 exact rules, 10,000 flows", 1.0, access_list=(1000, 1, 10000)),
+    Row("exact-1000000", "1,000,000 exact rules, 10,000 flows", 1.5, access_list=(1000000, 1, 10000), than="exact-1000", long=True),
+    Row("masks-100000", "100,000 rules with 64 masks, 10,000 flows", 1.5, access_list=(100000, 64, 10000), than="acl-1000", long=True),
     Row("frames-256", "256-byte frames, port rule", 0.5, send="0:len=256"),
     Row("frames-512", "512-byte frames, port rule", 0.5, send="0:len=512"),
     Row("frames-1514", "1,514-byte frames, port rule", 340 / 673, send="0:len=1514"),
+    Row("encap-1", "VXLAN encapsulation, 1 flow", 180 / 345, tunnel="out"),
+    Row("encap-10000", "VXLAN encapsulation, 10,000 flows", 240 / 525, tunnel="out", tunnel_flows=10000),
+    Row("decap-1", "VXLAN decapsulation, 1 flow", 200 / 432, tunnel="in"),
+    Row("decap-10000", "VXLAN decapsulation, 10,000 flows", 300 / 680, tunnel="in", tunnel_flows=10000),
     Row("latency", "one-way latency at 10 kpps, p50", 0.7 / 1.2, send="0:len=60,rate=10000,stamp", unit="µs"),
 ]
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1, help="of each measurement (default %(default)s)")
-    parser.add_argument("--rows", default=",".join(row.key for row in ROWS), help="which (default all)")
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "vm_ports.json")
+    parser.add_argument("--samples", type=int, default=12, help="of each switch in each row (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of each sample (default %(default)s)")
+    parser.add_argument("--rows", default=",".join(row.key for row in ROWS if not row.long),
+                        help=f"which (default all but {NAMES_OF_LONG_ROWS})")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "vm_ports.json", help="and beside it .md and .svg")
     return parser.parse_args()
 
 
-def guest(switch: Switch, row: Row, send: str, seconds: float) -> dict:
-    ports = [f"--port={path},listen{row.port}" for path in switch.sockets]
-    # Not by preexec_fn: gRPC's threads don't outlive a fork.
-    done = subprocess.run(["nice", "-n", "-20", str(GUEST), *ports, "--send", send, "--seconds", str(seconds), "--warm-up", "0.3",
-                           "--wait", "30", "--cpu", str(GUEST_CORE)], capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"vswitch-guest ended with {done.returncode}: {done.stderr}")
-    return json.loads(done.stdout)
+def tunnelled(frame: bytes, source_port: int) -> bytes:
+    """The frame as the other host's tunnel end point sends it."""
+    udp = struct.pack("!HHHHII", source_port, 4789, len(frame) + 16, 0, 0x08000000, VNI << 8) + frame
+    addresses = b"".join(socket.inet_aton(address) for address in (FAR, NEAR))
+    head = struct.pack("!BBHHHBBH", 0x45, 0, len(udp) + 20, 0, 0x4000, 64, 17, 0) + addresses
+    total = sum(struct.unpack("!10H", head))
+    total = (total & 0xffff) + (total >> 16)
+    head = head[:10] + struct.pack("!H", ~total & 0xffff) + head[12:]
+    return bytes.fromhex((NEAR_MAC + FAR_MAC).replace(":", "")) + b"\x08\0" + head + udp
 
 
-def measure(switch: Switch, row: Row, send: str, seconds: float) -> dict:
-    switch.begin()
-    seen = guest(switch, row, send, seconds)
-    busy = switch.end()
-    latency = seen["streams"][0]["latency"]
-    return {"value": latency.get("p50_ns", 0) / 1000 if row.unit == "µs" else busy.cycles, "mpps": seen["ports"][1]["mpps"],
-            "cycles": busy.cycles, "stages": busy.stages, "latency": latency, "stalls": seen["stalls"], "stall_ms": seen["stall_ms"],
-            "hz": seen["tsc_hz"]}
+def arp_of_far() -> str:
+    """What the other host answers, in hexadecimal: this guest says it again and again, unasked."""
+    mac, near = (text.replace(":", "") for text in (FAR_MAC, NEAR_MAC))
+    addresses = [socket.inet_aton(address).hex() for address in (FAR, NEAR)]
+    return f"{near}{mac}0806" + f"0001080006040002{mac}{addresses[0]}{near}{addresses[1]}".ljust(92, "0")
 
 
-def prepare(row: Row, switches: list[Switch], directory: Path) -> str:
-    """The row's rules into the switches; the guest's stream."""
-    flows, send = row.flows, row.send
+def tunnel_streams(row: Row, directory: Path) -> list[str]:
+    inner = [udp_frame(0x0a000001 + flow, 0x0a000002, 1000 + flow % 50000, 2000) for flow in range(row.tunnel_flows)]
+    capture = directory / f"{row.key}.pcap"
+    write_pcap(capture, inner if row.tunnel == "out" else
+               [tunnelled(frame, 49152 + index * 7919 % 16384) for index, frame in enumerate(inner)])
+    return [f"{0 if row.tunnel == 'out' else 1}:pcap={capture}", f"1:hex={arp_of_far()},rate=100,burst=1"]
+
+
+class Guests:
+    """Both guests of one switch, connected from here to stop()."""
+
+    def __init__(self, switch: Switch, row: Row, streams: list[str]):
+        self.switch = switch
+        ports = [f"--port={path},listen{row.port}" for path in switch.sockets]
+        sends = [word for stream in streams for word in ("--send", stream)]
+        self.process = subprocess.Popen(
+            ["nice", "-n", "-20", str(GUEST), *ports, *sends, "--seconds", "3600", "--warm-up", "0.1", "--wait", "30", "--go",
+             "--cpu", str(GUEST_CORE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = self.process.stderr.readline()
+        if line != "ready\n":
+            raise RuntimeError(f"vswitch-guest: {line}")
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def pause(self) -> None:
+        os.kill(self.process.pid, signal.SIGSTOP)
+        self.switch.pause()
+
+    def resume(self) -> None:
+        self.switch.resume()
+        os.kill(self.process.pid, signal.SIGCONT)
+        time.sleep(0.05)
+
+    def stop(self) -> dict:
+        """What the guests have seen."""
+        os.kill(self.process.pid, signal.SIGCONT)
+        self.process.terminate()
+        text, errors = self.process.communicate(timeout=30)
+        if self.process.returncode:
+            raise RuntimeError(f"vswitch-guest ended with {self.process.returncode}: {errors}")
+        return json.loads(text)
+
+    def sample(self, seconds: float) -> dict:
+        self.switch.begin()
+        begin = time.monotonic()
+        time.sleep(seconds)
+        busy: Busy = self.switch.end()
+        passed = time.monotonic() - begin
+        return {"cycles": busy.cycles, "mpps": busy.packets / passed / 1e6, "stages": busy.stages, "decided": busy.decided / passed}
+
+
+def prepare(row: Row, switches: list[Switch], directory: Path) -> list[str]:
+    """The row's rules into the switches; the guests' streams."""
+    flows, streams = row.flows, tunnel_streams(row, directory) if row.tunnel else [row.send]
     if row.access_list:
         n_rules, n_masks, n_flows = row.access_list
-        access = AccessList(n_rules, n_masks)
+        access = AccessList(n_rules, n_masks) if n_masks > 1 else AccessList.exact(n_rules)
         flows = access.flow_lines("output:2")
         capture = directory / f"{row.key}.pcap"
         write_pcap(capture, access.frames(n_flows))
-        send = f"0:pcap={capture}"
+        streams = [f"0:pcap={capture}"]
     for switch in switches:
         switch.resume()
         switch.flows(flows)
         switch.pause()
-    return send
+    return streams
 
 
-def run_row(row: Row, switches: list[Switch], directory: Path, repeats: int, seconds: float) -> dict[str, list[dict]]:
-    send = prepare(row, switches, directory)
-    results: dict[str, list[dict]] = {switch.name: [] for switch in switches}
-    for switch in switches:     # caches, mappings and mempools are made outside of what is measured
-        switch.resume()
-        guest(switch, row, send, 1)
-        switch.pause()
-    for _ in range(repeats):
+def value(row: Row, sample: dict) -> float:
+    return sample["decided"] if row.unit.startswith("flows/s") else sample["cycles"]
+
+
+def run_row(row: Row, switches: list[Switch], directory: Path, samples: int, seconds: float) -> dict[str, dict]:
+    """By switch: samples, and what the guests saw. Open vSwitch is measured with its signature cache too where rules are many."""
+    streams = prepare(row, switches, directory)
+    results: dict[str, dict] = {}
+    guests: list[tuple[str, Guests]] = []
+    try:
         for switch in switches:
             switch.resume()
-            results[switch.name].append(measure(switch, row, send, seconds))
-            switch.pause()
+            guests.append((switch.name, Guests(switch, row, streams)))
+            time.sleep(WARM_UP)
+            guests[-1][1].pause()
+            results[switch.name] = {"samples": []}
+        variants = [(name, each, None) for name, each in guests]
+        if row.access_list and len(guests) > 1:
+            results["with its signature cache"] = {"samples": []}
+            variants.append(("with its signature cache", guests[1][1], True))
+        for _ in range(samples):
+            for name, each, cache in variants:
+                each.resume()
+                if cache:
+                    each.switch.signature_cache(True)
+                    time.sleep(0.5)
+                results[name]["samples"].append(each.sample(seconds))
+                if cache:
+                    each.switch.signature_cache(False)
+                    time.sleep(0.2)
+                each.pause()
+    finally:
+        for name, each in guests:
+            each.switch.resume()
+            seen = each.stop()
+            results[name].update(latency=seen["streams"][0]["latency"], stall_ms=seen["stall_ms"], hz=seen["tsc_hz"])
+            each.switch.pause()
     return results
 
 
-def spread(values: list[float]) -> str:
-    low, high = (statistics.quantiles(values, n=4)[::2] if len(values) > 1 else values * 2)
-    digits = 2 if max(values) < 10 else 0
-    return f"{statistics.median(values):.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+def figure(row: Row, result: dict) -> float:
+    if row.unit == "µs":
+        return result["latency"].get("p50_ns", 0) / 1000
+    values = sorted(value(row, sample) for sample in result["samples"])
+    quarter = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    return quarter[2] if row.unit.startswith("flows/s") else quarter[0]
 
 
-def verdict(row: Row, ratio: float | None) -> str:
-    if ratio is None:
-        return "no peer"
-    return "reached" if ratio <= row.share else f"short by {100 * (ratio / row.share - 1):.0f} %"
+def told(row: Row, result: dict) -> str:
+    """The figure, and in brackets the median and the upper quartile of the samples."""
+    if row.unit == "µs":
+        return f"{figure(row, result):.2f}"
+    values = sorted(value(row, sample) for sample in result["samples"])
+    quarter = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    return f"{figure(row, result):,.0f} ({quarter[1]:,.0f}, {quarter[2]:,.0f})"
+
+
+@dataclass
+class Verdict:
+    row: Row
+    ours: float
+    theirs: float | None
+    cached: float | None = None     # Open vSwitch with its signature cache
+
+    def ratio(self) -> float | None:
+        return self.ours / self.theirs if self.theirs else None
+
+    def text(self) -> str:
+        if self.row.unit.startswith("flows/s"):
+            reached = self.ours / self.row.share
+            beside = f", {self.ratio():.0f} times the other's" if self.theirs else ""
+            return ("reached" if reached >= 1 else f"short by {100 * (1 - reached):.0f} %") + f" ({self.ours:,.0f} a second{beside})"
+        if self.ratio() is None:
+            return "no peer" if not self.row.than else f"needs the row {self.row.than} in the same run"
+        text = "reached" if self.ratio() <= self.row.share else f"short by {100 * (self.ratio() / self.row.share - 1):.0f} %"
+        if self.cached:
+            text += f" ({self.ours / self.cached:.2f} of the other's with its signature cache)"
+        return text
+
+
+def judge(row: Row, results: dict[str, dict], names: list[str], before: dict[str, float]) -> Verdict:
+    ours = figure(row, results[names[0]])
+    theirs = before.get(row.than) if row.than else figure(row, results[names[1]]) if len(names) > 1 else None
+    cached = results.get("with its signature cache")
+    return Verdict(row, ours, theirs, figure(row, cached) if cached and not row.than else None)
+
+
+def start(directory: Path, tunnel: bool) -> list[Switch]:
+    """Both switches, paused; ours alone where the other isn't installed."""
+    switches: list[Switch] = []
+    try:
+        switches.append((OursTunnel if tunnel else Ours)(directory / f"ours{tunnel:d}", 2))
+        switches[0].pause()
+        switches.append((OpenVswitchTunnel if tunnel else OpenVswitch)(directory / f"ovs{tunnel:d}", 2))
+        switches[1].pause()
+    except MissingPeer as error:
+        print(f"{error}\n", file=sys.stderr)
+    except BaseException:
+        for switch in switches:
+            switch.stop()
+        raise
+    return switches
+
+
+class Report:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.rows: dict[str, dict] = {}
+        self.verdicts: list[Verdict] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+        print(line, flush=True)
+
+    def head(self, names: list[str]) -> None:
+        if not self.lines:
+            self.say(f"| work | {' | '.join(names)} | with its signature cache | ratio | to reach | Mpps | stalls seen, ms |")
+            self.say("|---|" + "---|" * (len(names) + 5))
+
+    def add(self, row: Row, results: dict[str, dict], names: list[str]) -> None:
+        verdict = judge(row, results, names, {v.row.key: v.ours for v in self.verdicts})
+        self.verdicts.append(verdict)
+        cached = results.get("with its signature cache")
+        mpps = " / ".join(f"{statistics.median(s['mpps'] for s in results[name]['samples']):.2f}" for name in names)
+        stalls = " / ".join(f"{results[name]['stall_ms']:.0f}" for name in names)
+        share = f"{row.share:,.0f}" if row.unit.startswith("flows/s") else f"{row.share:.2f}" + (f" of {row.than}" if row.than else "")
+        ratio = verdict.ratio()
+        self.say(f"| {row.title}, {row.unit} | {' | '.join(told(row, results[name]) for name in names)} | "
+                 f"{told(row, cached) if cached else '-'} | {f'{ratio:.2f}' if ratio else '-'} | {share} | {mpps} | {stalls} |")
+        self.rows[row.key] = {"title": row.title, "unit": row.unit, "share": row.share, "than": row.than, "ratio": ratio,
+                              "verdict": verdict.text(), "results": results}
+
+    def write(self, args: argparse.Namespace) -> None:
+        self.say("")
+        for verdict in self.verdicts:
+            self.say(f"- {verdict.row.title}: {verdict.text()}")
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps({"rows": self.rows, "samples": args.samples, "seconds": args.seconds}, indent=1))
+        args.out.with_suffix(".md").write_text("\n".join(self.lines) + "\n")
+        plot.bars(args.out.with_suffix(".svg"), "Open vSwitch's figure is 1; the mark is what is to be reached",
+                  [(v.row.title, v.ratio(), v.row.share) for v in self.verdicts if v.ratio() and not v.row.unit.startswith("flows/s")])
 
 
 def main() -> int:
@@ -135,35 +329,22 @@ def main() -> int:
         return 2
     take_precedence()
     directory = Path(tempfile.mkdtemp(prefix="vm-ports-"))
-    switches: list[Switch] = []
-    report, lines = {}, []
+    report = Report()
     try:
-        switches.append(Ours(directory / "ours", 2))
-        switches[0].pause()
-        try:
-            switches.append(OpenVswitch(directory / "ovs", 2))
-            switches[1].pause()
-        except MissingPeer as error:
-            print(f"{error}\n", file=sys.stderr)
-        print(f"| work | {' | '.join(switch.name for switch in switches)} | ratio | to reach | Mpps | stalls seen, ms |")
-        print("|---|" + "---|" * (len(switches) + 4))
-        for row in (row for row in ROWS if row.key in wanted):
-            results = run_row(row, switches, directory, args.repeats, args.seconds)
-            values = [[result["value"] for result in results[switch.name]] for switch in switches]
-            ratio = statistics.median(a / b for a, b in zip(*values, strict=True)) if len(values) > 1 else None
-            mpps = " / ".join(f"{statistics.median(r['mpps'] for r in results[s.name]):.2f}" for s in switches)
-            stalls = " / ".join(f"{sum(r['stall_ms'] for r in results[s.name]):.0f}" for s in switches)
-            print(f"| {row.title}, {row.unit} | {' | '.join(map(spread, values))} | {f'{ratio:.2f}' if ratio else '-'} | {row.share:.2f} | "
-                  f"{mpps} | {stalls} |", flush=True)
-            lines.append(f"{row.title}: {verdict(row, ratio)}")
-            report[row.key] = {"title": row.title, "unit": row.unit, "share": row.share, "ratio": ratio, "results": results}
+        for tunnel in (False, True):
+            rows = [row for row in ROWS if row.key in wanted and bool(row.tunnel) == tunnel]
+            switches = start(directory, tunnel) if rows else []
+            names = [switch.name for switch in switches]
+            try:
+                for row in rows:
+                    report.head(names)
+                    report.add(row, run_row(row, switches, directory, args.samples, args.seconds), names)
+            finally:
+                for switch in switches:
+                    switch.stop()
     finally:
-        for switch in switches:
-            switch.stop()
         clean(directory)
-    print("\n" + "\n".join(lines))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"rows": report, "repeats": args.repeats, "seconds": args.seconds}, indent=1))
+    report.write(args)
     return 0
 
 

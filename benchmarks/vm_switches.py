@@ -34,6 +34,7 @@ class Busy:
     packets: int
     cycles: float               # per packet, of its busy time
     stages: dict[str, float]    # cycles per packet, where the switch tells
+    decided: int = 0            # packets for which the tables were walked
 
 
 def wait_for(what: str, condition, seconds: float = 20) -> None:
@@ -128,13 +129,9 @@ class Ours(Switch):
 
     def __init__(self, directory: Path, n_ports: int, datapath: Path | None = None, bridges: dict[str, int] | None = None):
         super().__init__(directory, n_ports, bridges)
-        lines = ["tenants:"]
-        for bridge in self.bridges:     # a tenant each
-            lines += [f"  t-{bridge}:", "    bridges:", f"      {bridge}:", "        fail_mode: secure", "        ports:"]
-            lines += [f"          vm{number}: {{kind: vhost-user, mode: client, socket: {path}, port_no: {port_no}}}"
-                      for name, port_no, number, path in self.bridge_ports() if name == bridge]
         config = directory / "config.yaml"
-        config.write_text("\n".join(lines) + "\n")
+        config.write_text(self.configuration(directory))
+        # One loop that looks at the rings all the time, as Open vSwitch's.
         self.spawn(SCRIPTS / "vswitchd", "--state", directory / "state", "--run", directory / "run", "--poll", "--stop-datapath",
                    "--config", config, *(["--datapath", datapath] if datapath else []), core=GUEST_CORE)
         self.management = directory / "run"
@@ -147,28 +144,44 @@ class Ours(Switch):
             os.sched_setaffinity(int(task.name), {WORKER_CORE})
         self.pin()
 
+    count = staticmethod(sum)   # by tenant, to packets
+
+    def port(self, number: int, port_no: int | None = None) -> str:
+        return (f"          vm{number}: {{kind: vhost-user, mode: client, socket: {self.sockets[number - 1]}, "
+                f"port_no: {port_no or number}}}\n")
+
+    def configuration(self, directory: Path) -> str:
+        text = "tenants:\n"
+        for bridge in self.bridges:     # a tenant each
+            text += f"  t-{bridge}:\n    bridges:\n      {bridge}:\n        fail_mode: secure\n        ports:\n"
+            text += "".join(self.port(number, port_no) for name, port_no, number, _ in self.bridge_ports() if name == bridge)
+        return text
+
     def _look(self) -> tuple[int, dict[str, float]]:
         cycles: dict[str, float] = {}
-        packets = 0
+        packets = self.decided = 0
         for worker in self.stats.GetUsage(stats_pb2.GetUsageRequest()).workers:
             for name, value in worker.system.items():
                 if name != "idle":
                     cycles[name] = cycles.get(name, 0) + value
+            received = [account.rx_packets for account in worker.accounts]
+            packets += self.count(received)
             for account in worker.accounts:
-                packets += account.rx_packets
-                self.turns = account.turns
+                self.decided += account.slow
                 for name, value in account.cycles.items():
                     cycles[name] = cycles.get(name, 0) + value
         return packets, cycles
 
     def begin(self) -> None:
         self.before = self._look()
+        self.decided_before = self.decided
 
     def end(self) -> Busy:
         packets, cycles = self._look()
         packets -= self.before[0]
         stages = {name: (value - self.before[1].get(name, 0)) / max(packets, 1) for name, value in cycles.items()}
-        return Busy(packets, sum(stages.values()), {name: value for name, value in stages.items() if value > .05})
+        return Busy(packets, sum(stages.values()), {name: value for name, value in stages.items() if value > .05},
+                    self.decided - self.decided_before)
 
 
 class OpenVswitch(Switch):
@@ -202,15 +215,23 @@ class OpenVswitch(Switch):
         os.environ["OVS_RUNDIR"] = str(directory)
         switch = self.spawn(OVS_DPDK, database, f"--unixctl={self.control}", "-vconsole:warn", f"--log-file={directory}/ovs.log")
         wait_for("Open vSwitch", self.control.exists, 60)
-        vsctl = self.vsctl[:-1]
         for bridge in self.bridges:
-            run(*vsctl, "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev", "fail_mode=secure")
-        for bridge, port_no, number, path in self.bridge_ports():
-            run(*vsctl, "add-port", bridge, f"vm{number}", "--", "set", "interface", f"vm{number}", "type=dpdkvhostuserclient",
-                f"options:vhost-server-path={path}", f"ofport_request={port_no}")
+            self.bridge(bridge)
+        self.add_ports()
         self.management = directory
         self.pids = [switch.pid]
         self.pin()
+
+    def bridge(self, name: str) -> None:
+        run(*self.vsctl[:-1], "add-br", name, "--", "set", "bridge", name, "datapath_type=netdev", "fail_mode=secure")
+
+    def guest_port(self, bridge: str, number: int, port_no: int | None = None) -> None:
+        run(*self.vsctl[:-1], "add-port", bridge, f"vm{number}", "--", "set", "interface", f"vm{number}", "type=dpdkvhostuserclient",
+            f"options:vhost-server-path={self.sockets[number - 1]}", f"ofport_request={port_no or number}")
+
+    def add_ports(self) -> None:
+        for bridge, port_no, number, _ in self.bridge_ports():
+            self.guest_port(bridge, number, port_no)
 
     def stop(self) -> None:
         super().stop()
@@ -224,7 +245,50 @@ class OpenVswitch(Switch):
         text = text[text.index("pmd thread"):]
         cycles = re.search(r"avg processing cycles per packet: ([\d.]+)", text)
         packets = re.search(r"packets received: (\d+)", text)
-        return Busy(int(packets[1]) if packets else 0, float(cycles[1]) if cycles else 0.0, {})
+        decided = re.search(r"miss with success upcall: (\d+)", text)
+        return Busy(int(packets[1]) if packets else 0, float(cycles[1]) if cycles else 0.0, {}, int(decided[1]) if decided else 0)
+
+    def signature_cache(self, on: bool) -> None:
+        run(*self.vsctl[:-1], "set", "Open_vSwitch", ".", f"other_config:smc-enable={str(on).lower()}")
+
+
+# The guest at the first port is behind a tunnel of this VNI; the one at the second plays the other host.
+VNI, NEAR, FAR = 1001, "192.0.2.1", "192.0.2.2"
+NEAR_MAC, FAR_MAC = "02:00:00:00:01:01", "02:00:00:00:01:02"
+
+
+class OursTunnel(Ours):
+    """Port 1 is a guest's, port 2 of the same bridge a tunnel, whose frames leave through the second guest's socket."""
+
+    @staticmethod
+    def count(received: list[int]) -> int:
+        """What comes through the tunnel is received by the uplink's tenant, and again by its own."""
+        return max(received, default=0)
+
+    def configuration(self, directory: Path) -> str:
+        return (f"vtep: {{local4: {NEAR}, uplink: under/vm2}}\ntenants:\n  red:\n    bridges:\n      br:\n        fail_mode: secure\n"
+                f"        ports:\n{self.port(1)}          vx: {{kind: vxlan, port_no: 2, vni: {VNI}, remotes: [{FAR}]}}\n"
+                "  infra:\n    bridges:\n      under:\n        ports:\n" + self.port(2).replace("port_no", f'mac: "{NEAR_MAC}", port_no'))
+
+
+class OpenVswitchTunnel(OpenVswitch):
+    """The same, with its own tunnels (Documentation/howto/userspace-tunneling.rst)."""
+
+    def add_ports(self) -> None:
+        self.guest_port("br", 1)
+        run(*self.vsctl[:-1], "add-port", "br", "vx", "--", "set", "interface", "vx", "type=vxlan", f"options:remote_ip={FAR}",
+            f"options:key={VNI}", "ofport_request=2")
+        self.bridge("under")
+        run(*self.vsctl[:-1], "set", "bridge", "under", "fail_mode=standalone", f'other_config:hwaddr="{NEAR_MAC}"')
+        self.guest_port("under", 2)
+        run("ip", "address", "replace", f"{NEAR}/24", "dev", "under")
+        run("ip", "link", "set", "under", "up")
+        run("ovs-appctl", "-t", self.control, "ovs/route/add", f"{FAR}/32", "under")
+        run("ovs-appctl", "-t", self.control, "tnl/arp/set", "under", FAR, FAR_MAC)
+
+    def stop(self) -> None:
+        super().stop()
+        subprocess.run(["ip", "link", "delete", "under"], capture_output=True)     # Open vSwitch leaves it, with its address
 
 
 def take_precedence() -> None:

@@ -10,12 +10,12 @@
 int packet_pool_init(struct packet_pool *pool, uint32_t n)
 {
     size_t bytes = (size_t)n * BUFFER_STRIDE;
-    pool->packets = aligned_alloc(64, ((size_t)n * sizeof *pool->packets + 63) / 64 * 64);
+    pool->packets = aligned_alloc(64, (size_t)n * sizeof *pool->packets);
+    pool->free = malloc((size_t)n * sizeof(struct packet *));
     pool->memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (!pool->packets || pool->memory == MAP_FAILED)
+    if (!pool->packets || !pool->free || pool->memory == MAP_FAILED)
         return -ENOMEM;
     pool->n = pool->n_free = n;
-    pool->free = NULL;
     pool->store = pool;
     pool->held = 0;
     for (uint32_t i = n; i-- > 0;) {
@@ -23,8 +23,7 @@ int packet_pool_init(struct packet_pool *pool, uint32_t n)
         memset(p, 0, sizeof *p);
         p->buffer = pool->memory + (size_t)i * BUFFER_STRIDE;
         p->pool = pool;
-        p->next = pool->free;
-        pool->free = p;
+        pool->free[n - 1 - i] = p;
     }
     return 0;
 }
@@ -32,6 +31,7 @@ int packet_pool_init(struct packet_pool *pool, uint32_t n)
 void packet_pool_destroy(struct packet_pool *pool)
 {
     munmap(pool->memory, (size_t)pool->n * BUFFER_STRIDE);
+    free(pool->free);
     free(pool->packets);
 }
 

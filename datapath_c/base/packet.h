@@ -50,31 +50,36 @@ struct packet_piece {
     uint32_t len;
 };
 
+/* What every packet needs comes first, in one cache line, and of that the second half is cleared when a packet begins. What only
+ * parsed packets have comes behind. */
 struct packet {
     uint8_t *data;
+    uint8_t *buffer;
     uint32_t len;
     uint32_t refs;
-    struct lender *lender;     /* NULL: the frame is whole */
-    const struct packet_piece *rest;
-    uint16_t head, n_rest;
+    struct port *rx_port;      /* where the current bridge got it; NULL for the controller */
+    struct packet_pool *pool;
+    struct lender *lender;     /* here and below cleared; NULL: the frame is whole */
+    struct vnet_hdr vnet;
+    uint8_t hops : 6;          /* bridges passed through patch ports */
+    uint8_t malformed : 1;
+    uint8_t bare : 1;          /* nothing below is filled in yet: parse() does it from rx_port */
+    uint32_t queue_id;         /* of set-queue */
+
+    struct packet *next;
+    uint16_t head, n_rest;     /* of a frame on loan, as all up to `one` */
     uint16_t loan;             /* the lender's name for it */
-    struct packet_piece one;   /* where `rest` points if it is one piece */
     uint16_t l2_5;             /* offset of the first MPLS label, or OFFSET_NONE */
     uint16_t l3;               /* of IP or ARP */
     uint16_t l4;               /* of TCP, UDP, SCTP, ICMP; OFFSET_NONE in later fragments */
-    uint8_t hops;              /* bridges passed through patch ports */
-    uint8_t malformed;
-    bool bare;                 /* the key's pipeline fields are not filled in yet: parse() does it from rx_port */
-    struct vnet_hdr vnet;
-    struct port *rx_port;      /* where the current bridge got it; NULL for the controller */
-    uint32_t queue_id;         /* of set-queue */
-    struct packet *next;
-    struct packet_pool *pool;
+    const struct packet_piece *rest;
+    struct packet_piece one;   /* where `rest` points if it is one piece */
     uint64_t tun_id;           /* what a VXLAN port that sends it shall use; network order as in the key */
     uint8_t tun_dst[16];
     union key_words key;       /* its first CACHE_WORDS words */
-    uint8_t *buffer;
-};
+} __attribute__((aligned(64)));
+
+_Static_assert(offsetof(struct packet, next) == 64, "a packet's first line");
 
 /* Who lends buffers: `take_back` is called once for each loan, by the packet's worker. */
 struct lender {
@@ -87,7 +92,7 @@ struct lender {
 struct packet_pool {
     struct packet_pool *store; /* whose packets these are: itself, or another pool */
     uint32_t held;             /* packets in use that were taken from this pool */
-    struct packet *free;       /* here and below: of a store */
+    struct packet **free;      /* here and below: of a store; what was given back last is taken first */
     struct packet *packets;
     uint8_t *memory;
     uint32_t n, n_free;
@@ -121,27 +126,22 @@ static inline bool packet_hand_over(struct packet *p, struct packet_pool *to)
     return true;
 }
 
-/* What a packet begins with, but for its key and its buffer. */
-static inline void packet_begin(struct packet *p)
+/* What a bare packet begins with, but for its length. */
+static inline void packet_begin(struct packet *p, struct packet_pool *pool)
 {
+    p->pool = pool;
     p->data = p->buffer + PACKET_HEADROOM;
-    p->len = 0;
     p->refs = 1;
-    p->lender = NULL;
-    p->hops = 0;
-    p->malformed = 0;
-    p->vnet = (struct vnet_hdr){0};
-    p->queue_id = 0;
-    p->next = NULL;
-    p->tun_id = 0;
-    memset(p->tun_dst, 0, sizeof p->tun_dst);
+    memset(&p->lender, 0, offsetof(struct packet, next) - offsetof(struct packet, lender));
+    p->bare = true;
 }
 
-/* The fields of the key that are the pipeline's; the frame's are parse()'s. */
+/* What it has besides: the fields of the key that are the pipeline's; the frame's are parse()'s. */
 static inline void packet_begin_key(struct packet *p)
 {
-    memset(&p->key, 0, offsetof(struct key, eth_dst));
+    memset(&p->tun_id, 0, offsetof(struct packet, key) - offsetof(struct packet, tun_id) + offsetof(struct key, eth_dst));
     p->key.key.in_phy_port = 0;
+    p->next = NULL;
     p->bare = false;
 }
 
@@ -149,15 +149,13 @@ static inline void packet_begin_key(struct packet *p)
 static inline struct packet *packet_alloc(struct packet_pool *pool)
 {
     struct packet_pool *store = pool->store;
-    struct packet *p = store->free;
-    if (!p || !packet_pool_allows(pool))
+    if (!store->n_free || !packet_pool_allows(pool))
         return NULL;
-    store->free = p->next;
-    store->n_free--;
+    struct packet *p = store->free[--store->n_free];
     pool->held++;
-    p->pool = pool;
-    packet_begin(p);
+    packet_begin(p, pool);
     packet_begin_key(p);
+    p->len = 0;
     return p;
 }
 
@@ -171,22 +169,22 @@ static inline uint32_t packet_pool_room(const struct packet_pool *pool)
     return room < n_free ? room : n_free;
 }
 
-/* `n` bare packets, for which there is room. */
-static inline void packet_alloc_bare(struct packet_pool *pool, struct packet **out, unsigned n)
+/* `n` packets, for which there is room: the caller calls packet_begin of each that it uses, in order, and packet_return for the
+ * others. The array is good until then; packets that were begun may be given back meanwhile. */
+static inline struct packet **packet_take(struct packet_pool *pool, unsigned n)
 {
     struct packet_pool *store = pool->store;
-    struct packet *p = store->free;
-    for (unsigned i = 0; i < n; i++) {
-        struct packet *next = p->next;
-        packet_begin(p);
-        p->bare = true;
-        p->pool = pool;
-        out[i] = p;
-        p = next;
-    }
-    store->free = p;
     store->n_free -= n;
     pool->held += n;
+    return store->free + store->n_free;
+}
+
+static inline void packet_return(struct packet_pool *pool, struct packet **left, unsigned n)
+{
+    struct packet_pool *store = pool->store;
+    memmove(store->free + store->n_free, left, n * sizeof *left);
+    store->n_free += n;
+    pool->held -= n;
 }
 
 static inline void packet_unref(struct packet *p)
@@ -197,9 +195,23 @@ static inline void packet_unref(struct packet *p)
             p->lender->take_back(p->lender, p);
         struct packet_pool *store = p->pool->store;
         p->pool->held--;
-        p->next = store->free;
-        store->free = p;
-        store->n_free++;
+        store->free[store->n_free++] = p;
+    }
+}
+
+/* packet_unref of `n` packets. */
+static inline void packet_unref_all(struct packet **packets, unsigned n)
+{
+    struct packet_pool *pool = n ? packets[0]->pool : NULL;
+    for (unsigned i = 0; i < n;) {
+        struct packet_pool *store = pool->store;
+        struct packet **to = store->free + store->n_free, **begin = to;
+        for (; i < n && packets[i]->refs == 1 && !packets[i]->lender && packets[i]->pool == pool; i++)
+            *to++ = packets[i];
+        store->n_free += (uint32_t)(to - begin);
+        pool->held -= (uint32_t)(to - begin);
+        if (i < n)
+            packet_unref(packets[i++]);
     }
 }
 

@@ -1,7 +1,10 @@
-/* Cycles per packet from guest to guest through two vhost-user ports, guests and switch by turns on one core: what the switch's code
- * costs, without what the caches of two cores cost each other. Under callgrind its instructions can be counted (worker_step).
- * Usage: bench_vhost [frame length] [flows] [rounds] [packed] */
+/* Cycles per packet from guest to guest through two vhost-user ports, by stage. Guests and switch by turns on one core: what the
+ * switch's code costs, without what the caches of two cores cost each other; under callgrind its instructions can be counted
+ * (worker_step; with a slice=1000000, as under it time passes fifty times as fast). With cores=GUEST,WORKER on a core each, as the machine would run them.
+ * rule=source: besides, a rule on a source address that no packet has, so that each address is a flow that the tables decide on.
+ * Usage: bench_vhost [len=60] [flows=1] [rounds=300] [batch=32] [rule=port|address|source] [packed] [cores=0,1] [slice=US] */
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +38,7 @@ static int compare(const void *a, const void *b)
 }
 
 /* in_port 1 (with more than one flow: and IPv4 to 10.0.0.0/8): output to port 2. */
-static void add_rule(struct bridge *b, bool address)
+static void add_rule(struct bridge *b, bool address, bool source)
 {
     static const uint8_t port_rule[] = {0, 1, 0, 12, 0x80, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0};
     static const uint8_t address_rule[] = {0, 1, 0, 30, 0x80, 0, 0, 4, 0, 0, 0, 1, 0x80, 0, 10, 2, 8, 0, 0x80, 0, 0x19, 8, 10, 0, 0, 0,
@@ -47,6 +50,12 @@ static void add_rule(struct bridge *b, bool address)
     fault f;
     memset(body + 24, 0xff, 12);
     memcpy(body + OFP_FLOW_MOD_FIXED, address ? address_rule : port_rule, n);
+    if (source) {
+        body[23] = 2;          /* priority */
+        body[OFP_FLOW_MOD_FIXED + 20] = 0x17;      /* OXM: IPv4 source, all bits */
+        memset(body + OFP_FLOW_MOD_FIXED + 22, 255, 4);
+        memset(body + OFP_FLOW_MOD_FIXED + 26, 255, 4);
+    }
     memcpy(body + OFP_FLOW_MOD_FIXED + n, output, sizeof output);
     if (flow_mod(b, body, OFP_FLOW_MOD_FIXED + n + sizeof output, &r, &f)) {
         fprintf(stderr, "%s\n", f.reason);
@@ -67,12 +76,97 @@ static void drain(struct guest_ring *r, unsigned *n)
         guest_ring_publish(r);
 }
 
+struct options {
+    unsigned length, flows, rounds, batch, slice;
+    int cores[2];              /* guests', worker's; -1: both here, by turns */
+    bool address, source, packed;
+};
+
+static bool parse_options(struct options *o, int argc, char **argv)
+{
+    *o = (struct options){.length = 60, .flows = 1, .rounds = 300, .batch = BATCH, .cores = {-1, -1}};
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i];
+        if (!strcmp(a, "packed"))
+            o->packed = true;
+        else if (!strcmp(a, "rule=address"))
+            o->address = true;
+        else if (!strcmp(a, "rule=source"))
+            o->source = true;
+        else if (strcmp(a, "rule=port") && sscanf(a, "len=%u", &o->length) != 1 && sscanf(a, "flows=%u", &o->flows) != 1 &&
+                 sscanf(a, "rounds=%u", &o->rounds) != 1 && sscanf(a, "batch=%u", &o->batch) != 1 &&
+                 sscanf(a, "slice=%u", &o->slice) != 1 &&
+                 sscanf(a, "cores=%d,%d", &o->cores[0], &o->cores[1]) != 2)
+            return false;
+    }
+    return o->batch >= 1 && o->batch <= BATCH && o->rounds >= 4;
+}
+
+static void stay_on(int core)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(core, &set);
+    sched_setaffinity(0, sizeof set, &set);
+}
+
+static struct load stream;
+static unsigned received, returned;
+static _Atomic bool over;
+
+static void send_batch_of(unsigned n)
+{
+    struct guest_ring *out = &guests[0].rings[1];
+    for (unsigned i = 0; i < n; i++) {
+        uint16_t slot = guest_ring_slot(out);
+        guest_ring_put(out, slot, load_frame(&stream, guest_ring_frame(out, slot), 0));
+    }
+    guest_ring_publish(out);
+}
+
+/* Both guests on a core of their own. */
+static void *play_guests(void *options)
+{
+    const struct options *o = options;
+    stay_on(o->cores[0]);
+    while (!over) {
+        drain(&guests[0].rings[1], &returned);
+        if (guests[0].rings[1].n_free >= o->batch)
+            send_batch_of(o->batch);
+        drain(&guests[1].rings[0], &received);
+    }
+    return NULL;
+}
+
+/* About PER_ROUND packets; returns how many. */
+static uint64_t run_round(struct worker *w, const struct options *o, const struct dp_shm_account *account)
+{
+    uint64_t before = account->rx_packets;
+    while (account->rx_packets - before < PER_ROUND) {
+        if (o->cores[0] >= 0) {
+            worker_step(w);
+            continue;
+        }
+        worker_account(w, &w->row->system[DP_SYS_IDLE]);
+        drain(&guests[0].rings[1], &returned);
+        send_batch_of(o->batch);
+        for (unsigned all = received, i = 0; i < 1000 && received - all < o->batch; i++) {
+            worker_step(w);
+            drain(&guests[1].rings[0], &received);
+        }
+    }
+    return account->rx_packets - before;
+}
+
 int main(int argc, char **argv)
 {
-    unsigned length = argc > 1 ? (unsigned)atoi(argv[1]) : 60, flows = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
-    unsigned rounds = argc > 3 ? (unsigned)atoi(argv[3]) : 300;
+    struct options o;
     int error;
     fault f;
+    if (!parse_options(&o, argc, argv)) {
+        fprintf(stderr, "usage: see the head of bench_vhost.c\n");
+        return 2;
+    }
     clock_init(false);
     struct datapath *dp = datapath_new(1, false, true, &error);
     struct dp_tenant t = {.id = 1, .weight = 1};
@@ -87,9 +181,11 @@ int main(int argc, char **argv)
             return 1;
         }
         guests[i] = (struct guest_port){.path = strdup(p.socket), .n_pairs = 1, .size = 256, .buffer_len = 2048, .frame_max = 2048,
-                                        .packed = argc > 4};
+                                        .packed = o.packed};
     }
-    add_rule(dp->bridges[1], flows > 1);
+    add_rule(dp->bridges[1], o.address, false);
+    if (o.source)
+        add_rule(dp->bridges[1], true, true);
     pthread_t thread;
     pthread_create(&thread, NULL, open_guests, NULL);
     for (int i = 0; !ready || i < 100; i += ready) {
@@ -102,45 +198,43 @@ int main(int argc, char **argv)
         return 1;
     }
     struct worker *w = dp->workers[0];
+    if (o.slice)
+        w->slice = w->stall = clock_from_us(o.slice);
     struct dp_shm_account *account = shm_account(dp, 0, 1);
-    struct load l = {0};
     char text[64];
-    snprintf(text, sizeof text, "0:len=%u,flows=%u", length, flows);
-    if (load_parse(&l, text))
+    snprintf(text, sizeof text, "0:len=%u,flows=%u", o.length, o.flows);
+    if (load_parse(&stream, text))
         return 1;
-    double (*cost)[DP_N_STAGES] = calloc(rounds, sizeof *cost);
-    unsigned received = 0, returned = 0;
-    for (unsigned r = 0; r < rounds; r++) {
-        uint64_t before[DP_N_STAGES];
+    if (o.cores[0] >= 0) {
+        stay_on(o.cores[1]);
+        pthread_create(&thread, NULL, play_guests, &o);
+    }
+    double (*cost)[DP_N_STAGES + 1] = calloc(o.rounds, sizeof *cost);
+    uint64_t packets = 0, turns = account->turns;
+    for (unsigned r = 0; r < o.rounds; r++) {
+        uint64_t before[DP_N_STAGES], polls = w->row->system[DP_SYS_POLL];
         memcpy(before, account->cycles, sizeof before);
-        for (unsigned n = 0; n < PER_ROUND; n += BATCH) {
-            struct guest_ring *out = &guests[0].rings[1];
-            worker_account(w, &w->row->system[DP_SYS_IDLE]);
-            drain(out, &returned);
-            for (unsigned i = 0; i < BATCH; i++) {
-                uint16_t slot = guest_ring_slot(out);
-                guest_ring_put(out, slot, load_frame(&l, guest_ring_frame(out, slot), 0));
-            }
-            guest_ring_publish(out);
-            for (unsigned before_it = received, i = 0; i < 1000 && received - before_it < BATCH; i++) {
-                worker_step(w);
-                drain(&guests[1].rings[0], &received);
-            }
-        }
+        uint64_t n = run_round(w, &o, account);
+        packets += n;
         for (int s = 0; s < DP_N_STAGES; s++)
-            cost[r][s] = (double)(account->cycles[s] - before[s]) / PER_ROUND;
+            cost[r][s] = (double)(account->cycles[s] - before[s]) / (double)n;
+        cost[r][DP_N_STAGES] = (double)(w->row->system[DP_SYS_POLL] - polls) / (double)n;
     }
-    double total = 0, *column = calloc(rounds, sizeof *column);
-    printf("%u bytes, %u flows, %u of %u received; cycles per packet:", length, flows, received, rounds * PER_ROUND);
-    for (uint32_t s = 0; s < DP_N_STAGES; s++) {
-        for (uint32_t r = 0; r < rounds; r++)
+    double total = 0, *column = calloc(o.rounds, sizeof *column);
+    printf("%u bytes, %u flows, %.1f packets a turn; cycles per packet:", o.length, o.flows,
+           (double)packets / (double)(account->turns - turns));
+    for (uint32_t s = 0; s <= DP_N_STAGES; s++) {
+        for (uint32_t r = 0; r < o.rounds; r++)
             column[r] = cost[r][s];
-        qsort(column, rounds, sizeof *column, compare);
-        if (column[rounds / 2] > 0.05)
-            printf(" %s %.1f,", dp_stage_name(s), column[rounds / 4]);
-        total += column[rounds / 4];
+        qsort(column, o.rounds, sizeof *column, compare);
+        if (column[o.rounds / 4] > 0.05)
+            printf(" %s %.1f,", s < DP_N_STAGES ? dp_stage_name(s) : "poll", column[o.rounds / 4]);
+        total += column[o.rounds / 4];
     }
-    printf(" together %.1f (lower quartile of %u)\n", total, rounds);
+    printf(" together %.1f (lower quartile of %u)\n", total, o.rounds);
+    over = true;
+    if (o.cores[0] >= 0)
+        pthread_join(thread, NULL);
     free(column);
     free(cost);
     guest_port_close(&guests[0]);

@@ -5,6 +5,7 @@
  * the loop found it; times in whose course the machine took this core away are told apart (`stalled`). */
 #include <getopt.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #define MAX_LOADS 64
 #define RX_BURST 64
 #define STALL_US 10            /* a turn of the loop longer than this is the machine's */
+#define PAUSE_MS 40            /* a turn of the loop longer than this is somebody's who has stopped this program for a while */
 #define LOST_MS 20             /* closed loop: what did not come back by then is lost */
 
 static const char usage[] =
@@ -28,6 +30,7 @@ static const char usage[] =
     "              sweep=OFFSET/WIDTH/COUNT[/FIRST][/random|/flip],seed=N\n"
     "      a stream from that port; rate 0 (default) is as fast as it goes; outstanding: a closed loop\n"
     "  --seconds S       measured (default 2)      --warm-up S   before that (default 0.5)\n"
+    "                    SIGTERM ends the measurement early. SIGSTOP and SIGCONT: the time in between doesn't count\n"
     "  --wait S          for the back-end (default 10)\n"
     "  --go              when all is set up, print \"ready\" on stderr and wait for a line on stdin\n"
     "  --dump N          print the first N frames received, in hexadecimal, to stderr\n"
@@ -196,17 +199,37 @@ static void reset(uint64_t now)
     }
 }
 
+static volatile sig_atomic_t ended;
+
+static void end_early(int signal)
+{
+    ended = 1;
+}
+
+/* What was due in the meantime isn't made up for, and what was on its way isn't counted as the switch's. */
+static void after_pause(uint64_t now)
+{
+    stall_end = now;
+    for (unsigned i = 0; i < n_loads; i++) {
+        loads[i].due = (double)now;
+        loads[i].last_return = now;
+    }
+}
+
 static void run(double seconds)
 {
     uint64_t now = __rdtsc(), end = now + (uint64_t)(seconds * (double)clock_hz), limit = clock_from_us(STALL_US);
-    for (uint64_t before; now < end;) {
+    for (uint64_t before; now < end && !ended;) {
         for (unsigned i = 0; i < n_loads; i++)
             send_stream(&loads[i], __rdtsc());
         for (unsigned i = 0; i < n_ports; i++)
             receive(i);
         before = now;
         now = __rdtsc();
-        if (now - before > limit) {
+        if (now - before > clock_from_ms(PAUSE_MS)) {
+            after_pause(now);
+            end += now - before;
+        } else if (now - before > limit) {
             stalls++;
             stall_cycles += now - before;
             stall_end = now;
@@ -309,6 +332,7 @@ int main(int argc, char **argv)
         return 2;
     }
     clock_init(false);
+    signal(SIGTERM, end_early);
     for (unsigned i = 0; i < n_loads; i++) {
         struct load *l = &loads[i];
         if (l->port >= n_ports || l->queue >= ports[l->port].n_pairs)

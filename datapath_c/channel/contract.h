@@ -254,7 +254,9 @@ struct dp_vtep {
     struct dp_addr local6; /* address to bind; all zero = no IPv6 underlay */
     uint16_t port;         /* UDP destination port, 0 = 4789 (RFC 7348) */
     uint16_t any6;         /* 1 = bind IPv6 to :: */
-    uint32_t reserved;
+    uint32_t uplink_checksum;  /* 1 = outer UDP checksums of what leaves through the uplink; 0 = none (RFC 7348, 5) */
+    char uplink_bridge[DP_NAME_MAX];   /* port through which IPv4 tunnels go as raw frames, there yet or not; "" = UDP sockets */
+    char uplink_port[DP_NAME_MAX];
 };
 
 struct dp_remotes {
@@ -424,8 +426,8 @@ struct dp_blocker {
 struct dp_shm_account {
     uint64_t cycles[DP_N_STAGES];
     uint64_t turns;        /* begun */
-    uint64_t yields;       /* turns that were suspended in the middle of something, because the slice was over, */
-    uint64_t overtaken;    /* or because somebody woke who was due before */
+    uint64_t yields;       /* times that the slice was over in the middle of something; the turn was suspended then, if anybody else had work, */
+    uint64_t overtaken;    /* and times that it was suspended because somebody woke who was due before */
     uint64_t waited;       /* cycles for which it had work and others had the core */
     uint64_t throttled;    /* cycles for which it had work and cpu_max didn't let it run */
     uint64_t rx_packets;

@@ -185,6 +185,7 @@ int handle_vtep_set(struct client *c, const struct dp_msg *m, const uint8_t *bod
 {
     struct dp_vtep v;
     memcpy(&v, body, sizeof v);
+    v.uplink_bridge[DP_NAME_MAX - 1] = v.uplink_port[DP_NAME_MAX - 1] = 0;
     int e = vtep_set(client_datapath(c), &v, f);
     if (!e)
         reply(c, m, NULL, 0);

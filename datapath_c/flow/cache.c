@@ -193,29 +193,84 @@ struct megaflow *cache_lookup(struct cache *c, const union key_words *k, uint32_
     return lookup_masks_and_remember(c, k, hash);
 }
 
-static void lookup_one_mask(struct cache *c, const union key_words *const *keys, unsigned n, struct megaflow **out)
+/* Which of the keys agree with a megaflow: bit i of the result. A word at a time, so that each is loaded once. */
+static uint32_t agree(const struct mask_table *t, const struct megaflow *m, const union key_words *const *keys, unsigned n)
 {
-    const struct mask_table *t = c->tables[0];
-    uint64_t value[CACHE_BURST][CACHE_WORDS];
-    uint32_t hash[CACHE_BURST];
+    uint64_t differ[CACHE_BURST] = {0};
+    for (unsigned j = 0; j < t->n_words; j++) {
+        uint64_t mask = t->mask[j], value = m->value[j];
+        size_t word = t->word[j];
+        for (unsigned i = 0; i < n; i++)
+            differ[i] |= (keys[i]->w[word] & mask) ^ value;
+    }
+    uint32_t same = 0;
+    for (unsigned i = 0; i < n; i++)
+        same |= (uint32_t)!differ[i] << i;
+    return same;
+}
+
+/* The hash of each key's masked words, as masked() has it. */
+static void hash_all(const struct mask_table *t, const union key_words *const *keys, unsigned n, uint32_t *hash)
+{
+    memset(hash, 0, n * sizeof *hash);
+    for (unsigned j = 0; j < t->n_words; j++) {
+        uint64_t mask = t->mask[j];
+        size_t word = t->word[j];
+        for (unsigned i = 0; i < n; i++)
+            hash[i] = hash_word(hash[i], keys[i]->w[word] & mask);
+    }
     for (unsigned i = 0; i < n; i++) {
-        hash[i] = masked(t, keys[i], value[i]);
+        hash[i] = hash_finish(hash[i]);
         __builtin_prefetch(&t->slots[hash[i] & (t->size - 1)]);
     }
-    for (unsigned i = 0; i < n; i++) {
-        const char *m = (const char *)t->slots[hash[i] & (t->size - 1)];
-        __builtin_prefetch(m);
-        __builtin_prefetch(m + 64);
+}
+
+/* The table's megaflow of a key with this hash, or NULL. */
+static struct megaflow *find_key(const struct mask_table *t, const union key_words *k, uint32_t hash)
+{
+    for (uint32_t i = hash & (t->size - 1);; i = (i + 1) & (t->size - 1)) {
+        struct megaflow *m = t->slots[i];
+        if (!m)
+            return NULL;
+        if (m->hash == hash && m != &tombstone) {
+            uint64_t differ = 0;
+            for (unsigned j = 0; j < t->n_words; j++)
+                differ |= (k->w[t->word[j]] & t->mask[j]) ^ m->value[j];
+            if (!differ)
+                return m;
+        }
+        step(1);
     }
-    unsigned hits = 0;
-    for (unsigned i = 0; i < n; i++) {
-        out[i] = find(t, value[i], hash[i]);
-        hits += out[i] != NULL;
-        if (out[i])
-            __builtin_prefetch(out[i]->counted, 1);
+}
+
+static void lookup_one_mask(struct cache *c, const union key_words *const *keys, unsigned n, struct megaflow **out)
+{
+    struct mask_table *t = c->tables[0];
+    struct megaflow *recent = t->recent;
+    unsigned hits = n;
+    if (recent && agree(t, recent, keys, n) == (uint32_t)((1ull << n) - 1)) {
+        for (unsigned i = 0; i < n; i++)
+            out[i] = recent;
+    } else {
+        uint32_t hash[CACHE_BURST];
+        hash_all(t, keys, n, hash);
+        for (unsigned i = 0; i < n; i++) {
+            const char *m = (const char *)t->slots[hash[i] & (t->size - 1)];
+            __builtin_prefetch(m);
+            __builtin_prefetch(m + 64);
+        }
+        hits = 0;
+        for (unsigned i = 0; i < n; i++) {
+            out[i] = find_key(t, keys[i], hash[i]);
+            hits += out[i] != NULL;
+            if (out[i])
+                __builtin_prefetch(out[i]->counted, 1);
+        }
+        /* Where flows are many, a look at one of them isn't worth it. */
+        t->recent = n && out[0] && out[n - 1] == out[0] ? out[0] : NULL;
     }
     c->megaflow_hits += hits;
-    c->tables[0]->hits += hits;
+    t->hits += hits;
 }
 
 void cache_lookup_all(struct cache *c, const union key_words *const *keys, unsigned n, struct megaflow **out)
@@ -272,7 +327,7 @@ static struct megaflow *alloc_flow(struct cache *c)
     }
     struct megaflow *m = c->free;
     c->free = m->next_free;
-    m->serial = ++c->next_serial;
+    m->serial = ++c->next_serial ? c->next_serial : ++c->next_serial;   /* 0: in no use */
     return m;
 }
 
@@ -307,6 +362,7 @@ static void drop_table(struct cache *c, struct mask_table *t)
 void cache_remove(struct cache *c, struct megaflow *m)
 {
     struct mask_table *t = m->masks;
+    t->recent = NULL;
     for (uint32_t i = m->hash & (t->size - 1);; i = (i + 1) & (t->size - 1))
         if (t->slots[i] == m) {
             t->slots[i] = &tombstone;
@@ -334,10 +390,12 @@ static struct mask_table *get_table(struct cache *c, const uint64_t wc[CACHE_WOR
 {
     uint32_t map = 0;
     uint64_t mask[CACHE_WORDS];
+    uint8_t word[CACHE_WORDS];
     unsigned n = 0;
     for (int i = 0; i < CACHE_WORDS; i++)
         if (wc[i]) {
             map |= 1u << i;
+            word[n] = (uint8_t)i;
             mask[n++] = wc[i];
         }
     for (uint32_t i = 0; i < c->n_tables; i++)
@@ -352,6 +410,7 @@ static struct mask_table *get_table(struct cache *c, const uint64_t wc[CACHE_WOR
     t->map = map;
     t->n_words = n;
     memcpy(t->mask, mask, n * 8);
+    memcpy(t->word, word, n);
     t->size = 16;
     t->slots = calloc(t->size, sizeof t->slots[0]);
     if (!t->slots) {
@@ -401,19 +460,15 @@ static bool grow(struct mask_table *t)
     return true;
 }
 
-/* The next slot that the sweep looks at, or NULL where it holds nothing. */
-static struct megaflow *next_slot(struct cache *c)
+/* The next flow in turn, in memory's order, in which a full cache has no gaps; NULL where there is none. */
+static struct megaflow *next_flow(struct cache *c)
 {
-    if (c->sweep_table >= c->n_tables)
-        c->sweep_table = c->sweep_slot = 0;
-    struct mask_table *t = c->tables[c->sweep_table];
-    if (c->sweep_slot >= t->size) {
-        c->sweep_table++;
-        c->sweep_slot = 0;
-        return NULL;
+    if (!c->room_slab || c->room_at == SLAB_FLOWS) {
+        c->room_slab = c->room_slab && c->room_slab->next ? c->room_slab->next : c->slabs;
+        c->room_at = 0;
     }
-    struct megaflow *m = t->slots[c->sweep_slot++];
-    return m == &tombstone ? NULL : m;
+    struct megaflow *m = &c->room_slab->flows[c->room_at++];
+    return m->serial ? m : NULL;
 }
 
 /* Removes what was used longest ago among the next few. Returns where it was: no flow any more. */
@@ -422,7 +477,7 @@ static const struct megaflow *make_room(struct cache *c)
     struct megaflow *oldest = NULL;
     for (int seen = 0; seen < ROOM_CHOICE;) {
         step(1);
-        struct megaflow *m = next_slot(c);
+        struct megaflow *m = next_flow(c);
         if (!m)
             continue;
         seen++;
@@ -476,7 +531,8 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
     m->counted = counted;
     m->generation = generation;
     m->used = now;
-    emc_put(c, hash, m);
+    if (c->n_tables > CACHE_FEW_MASKS)
+        emc_put(c, hash, m);
 }
 
 void cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n)

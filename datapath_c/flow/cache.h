@@ -39,9 +39,11 @@ struct megaflow {              /* what a lookup reads lies in its first two cach
 struct mask_table {
     uint32_t map;
     uint32_t n_words;
+    uint8_t word[CACHE_WORDS]; /* which, in order */
     uint32_t n, used, size;
     uint64_t hits;
     struct megaflow **slots;
+    struct megaflow *recent;   /* that a packet hit: with few flows, the next one's as a rule. NULL or in this table */
     uint64_t mask[CACHE_WORDS];
 };
 
@@ -62,7 +64,8 @@ struct cache {
     uint32_t next_serial;
     uint32_t sweep_table, sweep_slot;
     struct megaflow *free;
-    struct slab *slabs;
+    struct slab *slabs, *room_slab;    /* where room is looked for */
+    uint32_t room_at;
     uint64_t emc_hits, megaflow_hits, misses, stale;
     uint64_t since_ranked;
     /* Room for CACHE_EMC_MAX places, which cost nothing before they are used; emc_mask + 1 of them are. */

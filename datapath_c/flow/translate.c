@@ -14,11 +14,11 @@ void translation_init(struct translation *x, struct worker *w, struct wtenant *t
 {
     memset(x, 0, offsetof(struct translation, ops));
     memset(x->set, 0, sizeof x->set);
-    memset(x->set_fields, 0, sizeof x->set_fields);
     x->set_table = 0;
     x->set_cookie = x->cookie = 0;
     x->table_id = 0;
-    x->in_miss = false;
+    x->in_miss = x->has_set = x->has_fields = false;
+    x->n_others = 0;
     x->rule = NULL;
     x->worker = w;
     x->tenant = t;
@@ -98,12 +98,16 @@ static void write_other(struct translation *x, const uint8_t *a)
 
 static void write_actions(struct translation *x, const uint8_t *actions, size_t len)
 {
+    x->has_set |= len > 0;
     for (size_t at = 0; at + 8 <= len; at += get16(actions + at + 2)) {
         const uint8_t *a = actions + at;
         step(1);
         if (get16(a) == OFPAT_SET_FIELD) {
             struct field_header h;
             field_header_parse(a + 4, 8, &h);
+            if (!x->has_fields)
+                memset(x->set_fields, 0, sizeof x->set_fields);
+            x->has_fields = true;
             x->set_fields[h.field] = a;
             continue;
         }
@@ -124,16 +128,16 @@ static void write_actions(struct translation *x, const uint8_t *actions, size_t 
 static void clear_actions(struct translation *x)
 {
     memset(x->set, 0, sizeof x->set);
-    memset(x->set_fields, 0, sizeof x->set_fields);
     x->n_others = 0;
+    x->has_set = x->has_fields = false;
     note_output(x);
 }
 
 static void run_action_set(struct translation *x)
 {
-    for (int slot = 0; slot < N_SET && !x->stop; slot++) {
+    for (int slot = 0; slot < N_SET && !x->stop && x->has_set; slot++) {
         if (slot == SET_FIELDS) {
-            for (int i = 0; i < N_ALL_FIELDS; i++)
+            for (int i = 0; i < N_ALL_FIELDS && x->has_fields; i++)
                 if (x->set_fields[i])
                     standard_action(x, x->set_fields[i]);
             for (unsigned i = 0; i < x->n_others && !x->overflow; i++)
@@ -154,6 +158,7 @@ static void run_action_set(struct translation *x)
 struct saved_set {
     const uint8_t *set[N_SET], *fields[N_ALL_FIELDS], *others[TRANSLATE_MAX_OTHERS];
     unsigned n_others;
+    bool has_set, has_fields;
     uint8_t set_table, table_id;
     uint64_t set_cookie;
     uint32_t actset_output;
@@ -162,9 +167,11 @@ struct saved_set {
 static void begin_set(struct translation *x, struct saved_set *saved, const uint8_t *actions, size_t len)
 {
     memcpy(saved->set, x->set, sizeof saved->set);
-    memcpy(saved->fields, x->set_fields, sizeof saved->fields);
+    if ((saved->has_fields = x->has_fields))
+        memcpy(saved->fields, x->set_fields, sizeof saved->fields);
     memcpy(saved->others, x->others, x->n_others * sizeof x->others[0]);
     saved->n_others = x->n_others;
+    saved->has_set = x->has_set;
     saved->set_table = x->set_table;
     saved->table_id = x->table_id;
     saved->set_cookie = x->set_cookie;
@@ -176,9 +183,11 @@ static void begin_set(struct translation *x, struct saved_set *saved, const uint
 static void end_set(struct translation *x, const struct saved_set *saved)
 {
     memcpy(x->set, saved->set, sizeof saved->set);
-    memcpy(x->set_fields, saved->fields, sizeof saved->fields);
+    if ((x->has_fields = saved->has_fields))
+        memcpy(x->set_fields, saved->fields, sizeof saved->fields);
     memcpy(x->others, saved->others, saved->n_others * sizeof x->others[0]);
     x->n_others = saved->n_others;
+    x->has_set = saved->has_set;
     x->set_table = saved->set_table;
     x->table_id = saved->table_id;
     x->set_cookie = saved->set_cookie;
@@ -388,9 +397,11 @@ struct program *translation_program(const struct translation *x)
     p->n_ops = (uint16_t)x->n_ops;
     p->n_rules = (uint16_t)x->n_rules;
     p->miss = x->miss;
-    p->raw = x->n_ops <= RAW_OPS;
-    for (unsigned i = 0; i < x->n_ops; i++)
-        p->raw &= x->ops[i].code == OP_OUTPUT && x->ops[i].port->ops->raw;
+    p->outputs = p->raw = x->n_ops <= RAW_OPS;
+    for (unsigned i = 0; i < x->n_ops; i++) {
+        p->outputs &= x->ops[i].code == OP_OUTPUT && (x->ops[i].port->ops->raw || x->ops[i].port->ops == &vxlan_ops);
+        p->raw &= p->outputs && x->ops[i].port->ops->raw;
+    }
     p->rules = (struct rule **)(p->ops + x->n_ops);
     step_copy(p->ops, x->ops, ops);
     step_copy(p->rules, x->rules, rules);

@@ -51,13 +51,14 @@ struct translation {
     bool stop;                 /* the packet goes no further: a TTL has run out */
     unsigned decremented[2];   /* how often each TTL was: MPLS, IP */
     unsigned n_sections, n_stack, n_bytes;
-    struct section sections[TRANSLATE_MAX_DEPTH];
     struct op ops[TRANSLATE_MAX_OPS];
+    struct section sections[TRANSLATE_MAX_DEPTH];
     struct rule *rules[TRANSLATE_MAX_RULES];
     const uint8_t *set[32];    /* the action set: one action a kind, in the order of 5.10 */
     const uint8_t *set_fields[N_ALL_FIELDS];
     const uint8_t *others[TRANSLATE_MAX_OTHERS];
     unsigned n_others;
+    bool has_set, has_fields;  /* anything was written to it; to set_fields, which is undefined else */
     uint8_t set_table;
     uint64_t set_cookie, cookie;
     uint8_t table_id;

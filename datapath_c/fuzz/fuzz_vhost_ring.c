@@ -28,7 +28,7 @@ static void place(struct vhost_ring *v, uint8_t *memory, unsigned at, uint8_t wh
     v->in_order = what & 128;
     v->size = SIZE;
     v->mask = SIZE - 1;
-    v->avail_wrap = v->used_wrap = true;
+    v->avail_wrap = v->used_wrap = v->seen_wrap = true;
     v->call_fd = v->err_fd = v->kick_fd = -1;
     v->desc = (struct vring_desc *)(memory + at);
     v->driver = (struct vring_avail *)(memory + at + 256);

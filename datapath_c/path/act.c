@@ -185,11 +185,10 @@ void act(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p
     if ((p = act_run(w, t, b, p, program->ops, program->n_ops)))
         packet_unref(p);
 }
-void act_raw(struct worker *w, struct wtenant *t, struct port *in, struct packet **packets, unsigned n, const struct program *program)
+
+void act_raw(struct worker *w, struct wtenant *t, struct port *in, struct packet **packets, unsigned n, uint64_t bytes,
+             const struct program *program)
 {
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < n; i++)
-        bytes += packets[i]->len;
     count_rules(w, program->rules, program->n_rules, program->miss, n, bytes);
     for (unsigned k = 0; k < program->n_ops; k++) {
         struct port *out = program->ops[k].port;
@@ -206,7 +205,6 @@ void act_raw(struct worker *w, struct wtenant *t, struct port *in, struct packet
             return;
         }
     }
-    for (unsigned i = 0; i < n; i++)
-        packet_unref(packets[i]);
+    packet_unref_all(packets, n);
 }
 /* Next: the ports' stages, which tx flushes. */

@@ -14,6 +14,7 @@
 #include "path/turn.h"
 #include "path/worker.h"
 #include "path/workers_run.h"
+#include "tunnel/uplink.h"
 #include "tunnel/vtep.h"
 
 #define TICK_PORTS 64          /* looked at between two looks at the clock; divides DP_MAX_PORTS */
@@ -328,6 +329,9 @@ int datapath_add_port(struct datapath *dp, struct dp_port *conf, fault *f)
     p->opened = clock_now();
     for (unsigned i = 0; i < PORT_MAX_QUEUES; i++)
         p->queues[i] = (struct rxq){.port = p, .fd = -1, .worker = ((unsigned)slot + i) % dp->n_workers};
+    if (uplink_is(dp, b, conf))
+        for (unsigned i = 0; i < PORT_MAX_QUEUES; i++)
+            p->queues[i].worker = 0;
     p->conf = *conf;
     if ((e = p->ops->open(p, conf, f))) {
         free(p);
@@ -348,11 +352,17 @@ int datapath_add_port(struct datapath *dp, struct dp_port *conf, fault *f)
     for (unsigned i = 0; i < p->n_queues; i++)
         b->tenant->queues[p->queues[i].worker]++;
     promises_changed(dp, b->tenant);
+    uplink_added(dp, p);
     workers_run(dp, watch_queues, p);
     datapath_port_conf(p, conf);
     if (dp->port_status)
         dp->port_status(b, p, DP_PORT_ADDED);
     return 0;
+}
+
+static void end_all_turns(struct worker *w, void *arg)
+{
+    worker_end_turns(w, 0);
 }
 
 static void unwatch_queues(struct worker *w, void *arg)
@@ -380,6 +390,8 @@ static void close_port(struct datapath *dp, struct port *p, bool keep)
         dp->port_status(b, p, DP_PORT_DELETED);
     bridge_change_ports(b, NULL, p);
     vtep_forget_port(dp, p);
+    if (uplink_removed(dp, p))
+        workers_run(dp, end_all_turns, NULL);          /* any tenant's may be sending through it */
     dp->ports[p->slot] = NULL;
     mac_sweep(&b->macs, (uint32_t)(clock_now() / clock_hz), b->conf.mac_ageing, p->port_no);
     /* After this no worker receives from it, and whoever was sending to it has finished. */

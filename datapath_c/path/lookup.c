@@ -33,15 +33,19 @@ void lookup(struct worker *w, struct wtenant *t, struct packet **packets, unsign
         if (c)
             cache_lookup_all(c, keys + i, k, hits + i);
     }
+    struct megaflow *last = NULL;
     for (unsigned i = 0; i < n; i++) {
-        struct packet *p = packets[i];
         struct megaflow *m = c ? hits[i] : NULL;
-        hits[i] = m && m->generation == generation ? m : NULL;
-        if (!hits[i])
+        if (m == last && m)
             continue;
+        if (!m || m->generation != generation) {
+            hits[i] = NULL;
+            continue;
+        }
+        last = m;
         m->used = w->now;
         if (cache_by_port(m) && m->program->raw) {
-            struct stage *s = &p->rx_port->stages[w->id];
+            struct stage *s = &packets[i]->rx_port->stages[w->id];
             s->direct = m;
             s->direct_serial = m->serial;
         }

@@ -258,7 +258,7 @@ static uint16_t load16(const uint8_t *d)
 
 /* What most frames are: TCP or UDP over IPv4 without tags, options or fragments. The key's words at once, in the order of the
  * machine (little-endian). False for anything else, of which nothing is noted. */
-static bool parse_plain(struct packet *p)
+static inline __attribute__((always_inline)) bool parse_plain(struct packet *p)
 {
     const uint8_t *d = p->data;
     if (p->len < 54 || load16(d + 12) != 0x0008 || d[14] != 0x45 || load16(d + 20) & 0xff3f)
@@ -291,20 +291,30 @@ _Static_assert(HEADER_START == 7 * 8 && HEADER_END == 21 * 8 && offsetof(struct 
                offsetof(struct key, ip_src) == 11 * 8 && offsetof(struct key, ip_dst) == 13 * 8 &&
                offsetof(struct key, tcp_flags) == 15 * 8 + 4, "parse_plain knows the words");
 
-static void fill_in(struct packet *p)
+/* What a bare packet's key has of its port. */
+struct origin {
+    const struct port *port;
+    uint64_t first, last;      /* the key's words 0 and 21 */
+};
+
+_Static_assert(offsetof(struct key, bridge) == 4 && offsetof(struct key, in_phy_port) == 21 * 8 && CACHE_WORDS == 22,
+               "struct origin knows the words");
+
+static struct origin origin_of(const struct port *in)
 {
-    const struct port *in = p->rx_port;
-    packet_begin_key(p);
-    p->key.key.in_port = p->key.key.in_phy_port = htobe32(in->port_no);
-    p->key.key.bridge = in->bridge->conf.id;
+    uint32_t number = htobe32(in->port_no);
+    return (struct origin){in, number | (uint64_t)in->bridge->conf.id << 32, number};
 }
 
-void parse(struct packet *p)
+static inline void fill_in(struct packet *p, const struct origin *o)
 {
-    if (p->bare)
-        fill_in(p);
-    if (parse_plain(p))
-        return;
+    packet_begin_key(p);
+    p->key.w[0] = o->first;
+    p->key.w[21] = o->last;
+}
+
+static __attribute__((noinline)) void parse_any(struct packet *p)
+{
     if (p->lender && !head_suffices(p))
         packet_fetch(p);
     struct key *k = &p->key.key;
@@ -375,4 +385,33 @@ void parse(struct packet *p)
     default:
         break;
     }
+}
+
+void parse(struct packet *p)
+{
+    if (p->bare) {
+        struct origin o = origin_of(p->rx_port);
+        fill_in(p, &o);
+    }
+    if (!parse_plain(p))
+        parse_any(p);
+}
+
+bool parse_all(struct packet **packets, unsigned n)
+{
+    struct origin o = {0};
+    bool malformed = false;
+    for (unsigned i = 0; i < n; i++) {
+        struct packet *p = packets[i];
+        if (p->bare) {
+            if (p->rx_port != o.port)
+                o = origin_of(p->rx_port);
+            fill_in(p, &o);
+        }
+        if (!parse_plain(p)) {
+            parse_any(p);
+            malformed |= p->malformed;
+        }
+    }
+    return malformed;
 }

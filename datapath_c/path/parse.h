@@ -7,5 +7,7 @@
  * tunnel) are left as they are. Reads nothing past p->len. A header that is cut short ends the parse: what lies behind it
  * counts as absent, and p->malformed is set when the frame contradicts itself (IPv4 length beyond the frame, say). */
 void parse(struct packet *p);
+/* The same for a batch. Returns whether any of it is malformed. */
+bool parse_all(struct packet **packets, unsigned n);
 
 #endif

@@ -4,6 +4,8 @@
 #define VSWITCH_POLLING_H
 #include "path/worker.h"
 
+#define RINGS 16               /* quiet ones looked at between two turns */
+
 /* The ring has something, or is said to: it is looked at from now on, whenever it has nothing. */
 void polling_begin(struct worker *w, struct rxq *q);
 /* It has nothing any more. For queues without a ring, nothing happens. */

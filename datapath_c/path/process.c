@@ -6,6 +6,7 @@
 #include "path/slow_path.h"
 #include "path/turn.h"
 #include "path/tx.h"
+#include "tunnel/uplink.h"
 
 /* Of base/step.h, for each packet. While others are watched, a stage goes through a batch in pieces, with a step after each; else there
  * is no look at the clock in these stages: the batch's size is chosen by what such packets cost. */
@@ -13,15 +14,19 @@
 #define ACT_UNITS 2
 #define RAW_PACKETS 4          /* in a unit, where the port alone decides */
 
-
 #define SAMPLE_BATCHES 16
 #define SAMPLE_RULES 8
 
-unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct port_io *io, struct packet **batch,
-                 unsigned n)
+#define FRAME_MIN 14           /* bytes */
+
+struct arrived {               /* of a whole batch */
+    uint64_t bytes;
+    uint32_t shortest;
+};
+
+static struct arrived note_arrival(struct port *port, struct packet **batch, unsigned n)
 {
-    uint32_t config = atomic_load_explicit(&port->config, memory_order_relaxed);
-    uint64_t bytes = 0;
+    struct arrived a = {.shortest = UINT32_MAX};
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = batch[i];
         p->rx_port = port;
@@ -29,19 +34,10 @@ unsigned receive(struct worker *w, struct wtenant *t, struct port *port, struct 
             p->key.key.in_port = p->key.key.in_phy_port = htobe32(port->port_no);
             p->key.key.bridge = port->bridge->conf.id;
         }
-        bytes += p->len;
+        a.bytes += p->len;
+        a.shortest = p->len < a.shortest ? p->len : a.shortest;
     }
-    io->counters->rx_packets += n;
-    io->counters->rx_bytes += bytes;
-    t->account->rx_packets += n;
-    t->account->rx_bytes += bytes;
-    if (!(config & (OFPPC_PORT_DOWN | OFPPC_NO_RECV)))
-        return n;
-    t->account->drops[DROP_PORT_CONFIG] += n;
-    io->counters->rx_drops += n;
-    for (unsigned i = 0; i < n; i++)
-        packet_unref(batch[i]);
-    return 0;
+    return a;
 }
 
 static void stage_step(const struct worker *w, int32_t units)
@@ -57,6 +53,14 @@ static unsigned act_chunk(const struct worker *w)
     return w->watchful ? TURN_CHUNK / ACT_UNITS : BATCH;
 }
 
+static uint64_t bytes_of(struct packet *const *packets, unsigned n)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < n; i++)
+        bytes += packets[i]->len;
+    return bytes;
+}
+
 /* The turn ends before its time. */
 static void give_up(struct wtenant *t, struct packet **packets, unsigned n)
 {
@@ -66,13 +70,9 @@ static void give_up(struct wtenant *t, struct packet **packets, unsigned n)
 }
 
 /* A batch whose port alone decides what becomes of it; false when it doesn't. */
-static bool by_port(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
+static bool by_port(struct worker *w, struct wtenant *t, struct port *in, struct packet **packets, unsigned n, uint64_t bytes)
 {
-    struct port *in = packets[0]->rx_port;
-    struct megaflow *m = in ? lookup_direct(w, t, in) : NULL;
-    for (unsigned i = 0; m && i < n; i++)
-        if (packets[i]->rx_port != in || packets[i]->len < 14)
-            return false;
+    struct megaflow *m = lookup_direct(w, t, in);
     if (!m)
         return false;
     worker_account(w, &t->account->cycles[DP_STAGE_ACT]);
@@ -84,7 +84,7 @@ static bool by_port(struct worker *w, struct wtenant *t, struct packet **packets
             give_up(t, packets + i, n - i);
             return true;
         }
-        act_raw(w, t, in, packets + i, k, m->program);
+        act_raw(w, t, in, packets + i, k, k == n ? bytes : bytes_of(packets + i, k), m->program);
     }
     return true;
 }
@@ -103,29 +103,36 @@ static void act_measured(struct worker *w, struct wtenant *t, struct bridge *b, 
     charge_rules(w, rules, n_rules, (turn_spent(w, t) - before + t->cost / 2) * n * SAMPLE_BATCHES);
 }
 
-/* parse -> lookup -> slow path and actions, in the order of arrival. Each stage's time is charged as a whole. */
-static void stages(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
+/* Drops what isn't even an Ethernet header; returns how many stay. */
+static unsigned drop_short(struct wtenant *t, struct packet **packets, unsigned n)
 {
-    if (n && by_port(w, t, packets, n))
-        return;
-    struct megaflow *hits[BATCH];
-    uint64_t *cycles = t->account->cycles;
-    worker_account(w, &cycles[DP_STAGE_PARSE]);
     unsigned kept = 0;
-    for (unsigned i = 0, next = 0; i < n; i++) {
-        if (i == next) {
-            unsigned k = n - i < turn_chunk(w) ? n - i : turn_chunk(w);
-            stage_step(w, (int32_t)k * PARSE_UNITS);
-            next = i + k;
-        }
-        parse(packets[i]);
-        if (packets[i]->malformed && packets[i]->len < 14) {
+    for (unsigned i = 0; i < n; i++) {
+        if (packets[i]->malformed && packets[i]->len < FRAME_MIN) {
             t->account->drops[DROP_MALFORMED]++;
             packet_unref(packets[i]);
         } else {
             packets[kept++] = packets[i];
         }
     }
+    return kept;
+}
+
+/* parse -> lookup -> slow path and actions, in the order of arrival. Each stage's time is charged as a whole. */
+static void stages(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
+{
+    struct megaflow *hits[BATCH];
+    uint64_t *cycles = t->account->cycles;
+    worker_account(w, &cycles[DP_STAGE_PARSE]);
+    unsigned kept = n;
+    bool cut = false;
+    for (unsigned i = 0, k; i < n; i += k) {
+        k = n - i < turn_chunk(w) ? n - i : turn_chunk(w);
+        stage_step(w, (int32_t)k * PARSE_UNITS);
+        cut |= parse_all(packets + i, k);
+    }
+    if (__builtin_expect(cut, 0))
+        kept = drop_short(t, packets, n);
     worker_account(w, &cycles[DP_STAGE_LOOKUP]);
     turn_check(w);
     lookup(w, t, packets, kept, hits);
@@ -151,14 +158,14 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
                    packets[i + same]->rx_port == packets[i]->rx_port && same < act_chunk(w))
                 same++;
             if (w->watchful) {
-                step((int32_t)(hits[i]->program->raw ? same : 1) * ACT_UNITS);
+                step((int32_t)(hits[i]->program->outputs ? same : 1) * ACT_UNITS);
                 if (step_ending()) {
                     give_up(t, packets + i, kept - i);
                     return;
                 }
             }
-            if (hits[i]->program->raw) {
-                act_raw(w, t, packets[i]->rx_port, packets + i, same, hits[i]->program);
+            if (hits[i]->program->outputs) {
+                act_raw(w, t, packets[i]->rx_port, packets + i, same, bytes_of(packets + i, same), hits[i]->program);
                 i += same - 1;
             } else {
                 act(w, t, b, packets[i], hits[i]->program);
@@ -173,12 +180,13 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
     }
 }
 
-void worker_process(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
+/* What goes through patch ports is taken through the stages again; then everything is sent. */
+static void finish(struct worker *w, struct wtenant *t)
 {
-    stages(w, t, packets, n);
     while (t->patched_first) {
         struct packet *batch[BATCH];
-        for (n = 0; n < BATCH && t->patched_first; n++) {
+        unsigned n = 0;
+        for (; n < BATCH && t->patched_first; n++) {
             batch[n] = t->patched_first;
             t->patched_first = batch[n]->next;
         }
@@ -188,4 +196,36 @@ void worker_process(struct worker *w, struct wtenant *t, struct packet **packets
     }
     worker_account(w, &t->account->cycles[DP_STAGE_TX]);
     tx_flush(w, t);
+}
+
+void worker_process(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
+{
+    stages(w, t, packets, n);
+    finish(w, t);
+}
+
+void process_received(struct worker *w, struct wtenant *t, struct port *port, struct port_io *io, struct packet **batch, unsigned n)
+{
+    struct arrived a = note_arrival(port, batch, n);
+    io->counters->rx_packets += n;
+    io->counters->rx_bytes += a.bytes;
+    t->account->rx_packets += n;
+    t->account->rx_bytes += a.bytes;
+    if (atomic_load_explicit(&port->config, memory_order_relaxed) & (OFPPC_PORT_DOWN | OFPPC_NO_RECV)) {
+        t->account->drops[DROP_PORT_CONFIG] += n;
+        io->counters->rx_drops += n;
+        packet_unref_all(batch, n);
+        return;
+    }
+    if (__builtin_expect(atomic_load_explicit(&port->underlay, memory_order_relaxed), 0)) {
+        unsigned kept = uplink_receive(w, t, port, batch, n);
+        if (kept < n)
+            a = note_arrival(port, batch, kept);
+        n = kept;
+    }
+    if (!n)
+        ;                      /* all of it was the tunnels' */
+    else if (a.shortest < FRAME_MIN || !by_port(w, t, port, batch, n, a.bytes))
+        stages(w, t, batch, n);
+    finish(w, t);
 }

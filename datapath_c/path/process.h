@@ -3,7 +3,8 @@
 #define VSWITCH_PROCESS_H
 #include "path/worker.h"
 
-/* Notes where received packets came from, counts them, and drops those that the port may not take. Returns how many stay. */
-unsigned receive(struct worker *w, struct wtenant *t, struct port *p, struct port_io *io, struct packet **batch, unsigned n);
+/* What a port has received: notes where it came from, counts it, drops what the port may not take, takes the rest through all stages
+ * and sends what comes of it. */
+void process_received(struct worker *w, struct wtenant *t, struct port *p, struct port_io *io, struct packet **batch, unsigned n);
 
 #endif

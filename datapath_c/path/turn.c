@@ -2,6 +2,7 @@
 #include "path/polling.h"
 #include "path/process.h"
 #include "flow/cache.h"
+#include "tunnel/uplink.h"
 
 #define SPARE_STACKS 64        /* kept for turns to come */
 #define SWEEP_SLOTS 4          /* of the cache, in each turn */
@@ -44,6 +45,30 @@ static void begin_slice(struct worker *w, struct wtenant *t, uint64_t *bucket)
 
 /* ---- suspension ---- */
 
+static bool alone(const struct worker *w)
+{
+    return w->sched.queue.n == 1 && !w->sched.parked.n && !w->letters && mailbox_empty(&((struct worker *)w)->mail);
+}
+
+/* The slice is over, and whoever else can have something to do is looked for. Where that is nobody, the next slice is this tenant's too,
+ * and begins here rather than by way of the loop, until it is time to look at all ports again. */
+static bool go_on(struct worker *w, struct wtenant *t)
+{
+    /* On a virtual clock nobody can come meanwhile: packets arrive between two steps of the loop. */
+    if (clock_virtual || !alone(w) || limit_due(&t->tenant->limit) || w->clerk.since - w->last_poll >= clock_from_us(POLL_INTERVAL_US))
+        return false;
+    worker_account(w, w->clerk.bucket);
+    if (w->quiet && polling_look(w, RINGS) && !alone(w))
+        return false;
+    uint64_t cycles = w->now - w->turn_start;
+    t->spent += cycles;
+    worker_charge(w, t, cycles - (w->stalled < cycles ? w->stalled : cycles));
+    w->stage = w->clerk.bucket;
+    worker_decided(w, w->now, t);
+    begin_slice(w, t, w->clerk.bucket);
+    return true;
+}
+
 /* From here on what the turn has read is its to hold on to. It goes on in `bucket`. */
 static void suspend(struct worker *w, struct wtenant *t, uint64_t *bucket)
 {
@@ -60,6 +85,15 @@ static void suspend(struct worker *w, struct wtenant *t, uint64_t *bucket)
     begin_slice(w, t, bucket);
 }
 
+static void slice_over(struct worker *w)
+{
+    struct wtenant *t = w->running;
+    if (go_on(w, t))
+        t->account->yields++;
+    else
+        suspend(w, t, w->clerk.bucket);
+}
+
 /* What was begun before the suspension is finished: nothing that was read then is in use any more. */
 static void settle(struct worker *w, struct wtenant *t)
 {
@@ -72,7 +106,7 @@ static void settle(struct worker *w, struct wtenant *t)
 void turn_yield(struct worker *w)
 {
     if (w->running && w->running->fiber && !steps.ending)
-        suspend(w, w->running, w->clerk.bucket);
+        slice_over(w);
 }
 
 /* Looks at a few of the rings that were quiet. Whether somebody is there who may be due before the turn goes on. */
@@ -126,7 +160,7 @@ void turn_look(struct worker *w)
     if (steps.ending)
         return;
     if (now >= w->deadline)
-        suspend(w, w->running, w->clerk.bucket);
+        slice_over(w);
     else if (woke)
         give_way(w, now);
 }
@@ -218,8 +252,9 @@ static void run_batch(struct worker *w, struct wtenant *t)
     unsigned max = batch_size(w, t);
     /* Of a ring in memory it is the first packet that is dear, if another core's caches have it: fewer would not be faster, but
      * would look dearer each, and make the next batches smaller still. */
-    if (q->port->ops->takes_loans && max < RING_BATCH)
-        max = RING_BATCH;
+    bool in_memory = q->port->ops->takes_loans || (q->port->ops == &vxlan_ops && uplink_is_ring(q->port));
+    if (in_memory && max < RING_BATCH)
+        max = alone(w) ? BATCH : RING_BATCH;
     uint64_t before = turn_spent(w, t);
     t->at = q->port;
     unsigned n = rx_watching(w, q, &io, batch, max);
@@ -227,10 +262,8 @@ static void run_batch(struct worker *w, struct wtenant *t)
         retire_first(w, t);
     else
         rotate(t);
-    if (n) {
-        unsigned kept = receive(w, t, q->port, &io, batch, n);
-        worker_process(w, t, batch, kept);
-    }
+    if (n)
+        process_received(w, t, q->port, &io, batch, n);
     worker_account(w, &w->row->system[DP_SYS_POLL]);     /* for most turns are one batch */
     uint64_t cycles = turn_spent(w, t) - before;
     io.counters->cycles += cycles;
@@ -266,7 +299,7 @@ static void run(void *tenant)
         if (steps.ending)
             return;
         /* Not for a few packets more: each batch has its own cost. */
-        if (w->now + w->slice / 2 >= w->deadline || queues == 1)
+        if (queues == 1 || (w->now + w->slice / 2 >= w->deadline && !(t->first && go_on(w, t))))
             break;
         queues -= queues > 0;
     }

@@ -1,6 +1,7 @@
 #include "path/tx.h"
 #include "path/turn.h"
 #include "port/qos.h"
+#include "tunnel/uplink.h"
 
 #define FIXED_COST_NS 100      /* of a call of the driver, besides its packets */
 #define COST_LEAP 4
@@ -18,6 +19,11 @@ static unsigned burst(const struct worker *w, const struct stage *s, uint64_t no
         left = w->slice / OVERRUN;
     uint64_t n = left / s->cost;
     return n < 1 ? 1 : n < PORT_STAGE ? (unsigned)n : PORT_STAGE;
+}
+
+static bool is_ring(const struct port *out)
+{
+    return out->ops->takes_loans || (out->ops == &vxlan_ops && uplink_is_ring(out));
 }
 
 /* `n` and those few more, `most` together, that a ring takes for next to nothing. */
@@ -72,7 +78,7 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
         if (w->watchful && n > chunk)
             n = chunk;
         n = n < s->n - i ? n : s->n - i;
-        if (out->ops->takes_loans)
+        if (n < s->n - i && n < RING_BURST && is_ring(out))
             n = ring_burst(s, i, n, w->watchful ? TURN_RING_CHUNK : RING_BURST);
         out->ops->tx(out, &io, s->at + i, n);
         w->looked = clock_now();
@@ -113,6 +119,11 @@ static bool admitted(struct worker *w, struct wtenant *t, struct port *out, cons
 void tx_stage_all(struct worker *w, struct wtenant *t, struct port *out, struct packet **packets, unsigned n)
 {
     struct stage *s = stage_of(w, t, out);
+    if (s->n + n <= PORT_STAGE && !atomic_load_explicit(&out->qos, memory_order_acquire)) {
+        memcpy(s->at + s->n, packets, n * sizeof packets[0]);
+        s->n += n;
+        return;
+    }
     for (unsigned i = 0; i < n; i++) {
         if (!admitted(w, t, out, packets[i])) {
             packet_unref(packets[i]);

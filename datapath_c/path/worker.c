@@ -13,13 +13,11 @@
 #include "tunnel/vtep.h"
 
 #define POOL_PACKETS 4096
-#define POLL_INTERVAL_US 10    /* how often ready ports are looked for while somebody is active */
 #define RING_INTERVAL_US 5     /* how often other ports are looked for while only rings are looked at */
 #define SPIN_US 50             /* how long an idle worker spins before it sleeps */
 #define SLEEP_MS 100           /* the longest sleep */
 #define EVENTS 64
 #define STALL_US 20            /* a gap in the idle loop longer than this is the machine's */
-#define RINGS 16               /* quiet ones looked at between two turns */
 #define LETTERS 16             /* carried out in one step */
 #define UPLINK_WEIGHT 100      /* of receiving from shared tunnels, as a tenant's */
 #define TURN_STALL_US 2        /* likewise within a turn, where the clock is looked at every STEP_CHECK units of work */
@@ -161,8 +159,7 @@ void worker_runnable(struct worker *w, struct wtenant *t)
     scheduler_wake(&w->sched, &t->subject, w->now);
 }
 
-/* From one decision to the next: in t's turn or, where t is NULL, in work of the system's own. */
-static void note_stretch(struct worker *w, uint64_t now, const struct wtenant *t)
+void worker_decided(struct worker *w, uint64_t now, const struct wtenant *t)
 {
     struct dp_shm_worker *row = w->row;
     uint64_t raw = now - w->last_decision, stretch = raw - (w->stalled < raw ? w->stalled : raw);
@@ -175,7 +172,8 @@ static void note_stretch(struct worker *w, uint64_t now, const struct wtenant *t
         return;
     row->longest = stretch;
     row->longest_tenant = t ? t->subject.id : 0;
-    row->longest_stage = t && w->stage ? (uint64_t)(w->stage - t->account->cycles) : 0;
+    uint64_t stage = t ? ((uintptr_t)w->stage - (uintptr_t)t->account->cycles) / sizeof *w->stage : 0;
+    row->longest_stage = stage < DP_N_STAGES ? stage : DP_STAGE_TX;
     row->longest_port = t && t->at ? t->at->slot + 1 : 0;
 }
 
@@ -284,14 +282,14 @@ bool worker_step(struct worker *w)
         scheduler_charge(&w->sched, s, w->now, cycles, more);
     }
     w->last_work = w->now;
-    note_stretch(w, w->now, t);
+    worker_decided(w, w->now, t);
     if (w->quiet)
         polling_look(w, RINGS);
     if (w->now - w->last_poll >= clock_from_us(POLL_INTERVAL_US)) {
         w->last_poll = w->now;
         poll_ports(w, 0);
         worker_account(w, &w->row->system[DP_SYS_POLL]);
-        note_stretch(w, w->now, NULL);
+        worker_decided(w, w->now, NULL);
     }
     return true;
 }

@@ -13,6 +13,7 @@
 #include "sched/scheduler.h"
 
 #define BATCH 32
+#define POLL_INTERVAL_US 10    /* how often ready ports are looked for while somebody is active */
 
 struct cache;
 
@@ -95,6 +96,8 @@ void worker_wake(struct worker *w, struct rxq *q);
 void worker_runnable(struct worker *w, struct wtenant *t);
 /* Charges the tenant cycles that were spent for it outside its turns. Worker thread. */
 void worker_charge(struct worker *w, struct wtenant *t, uint64_t cycles);
+/* A decision who goes on was made: from the last one until `now` it was t's turn or, where t is NULL, work of the system's own. */
+void worker_decided(struct worker *w, uint64_t now, const struct wtenant *t);
 /* Ends the suspended turn of a tenant, or (0) of every tenant. Worker thread. */
 void worker_end_turns(struct worker *w, uint32_t tenant);
 /* Processes packets of one tenant, already received, and sends what comes of them. Worker thread. */

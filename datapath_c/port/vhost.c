@@ -196,10 +196,9 @@ static void send_batch(struct vhost_ring *v, struct port_io *io, struct packet *
         unlock(v);
     }
     uint64_t bytes = 0;
-    for (unsigned i = 0; i < n; i++) {
-        bytes += i < sent ? packets[i]->len : 0;
-        packet_unref(packets[i]);
-    }
+    for (unsigned i = 0; i < sent; i++)
+        bytes += packets[i]->len;
+    packet_unref_all(packets, n);
     io->counters->tx_packets += sent;
     io->counters->tx_bytes += bytes;
     io->counters->tx_drops += n - sent;
@@ -209,8 +208,10 @@ static void send_batch(struct vhost_ring *v, struct port_io *io, struct packet *
 static void vhost_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
 {
     struct vhost_ring *v = tx_ring(p->driver, io->worker);
-    unsigned begin = 0;
-    for (unsigned i = 0; v && i < n; i++) {
+    unsigned begin = 0, wishes = 0;
+    for (unsigned i = 0; i < n; i++)
+        wishes |= *(const uint16_t *)&packets[i]->vnet;    /* flags and gso_type */
+    for (unsigned i = 0; v && wishes && i < n; i++) {
         if (takes_whole(v, packets[i]))
             continue;
         struct packet *segments[SEGMENTS_MAX];

@@ -30,7 +30,19 @@
 #define VHOST_COPY_MAX 32768       /* bytes copied in one call, and what its last frame has beyond */
 #define VHOST_FAULT_MAX 96
 
+#define VHOST_AHEAD 64             /* a power of two */
+
 struct vhost;
+
+/* A buffer of one descriptor that lies in one piece: read and checked before its turn, so that its lines are on their way from the
+ * other core while the packets before it are worked on. */
+struct vhost_buffer {
+    uint8_t *at;
+    uint64_t guest;            /* its guest-physical address */
+    uint32_t len;
+    uint16_t head;             /* descriptor (packed: buffer id) */
+    uint8_t pad[10];
+};
 
 /* Even: the guest receives, we send. Odd: the guest sends, we receive. */
 struct vhost_ring {
@@ -44,6 +56,10 @@ struct vhost_ring {
     uint16_t size, mask;
     uint16_t avail, used;      /* where we are: next to take, next to give back (packed: positions) */
     bool avail_wrap, used_wrap;/* packed */
+    uint16_t seen;             /* buffers from `avail` up to here are in `ahead`, by position */
+    uint16_t taken;            /* packed: `ahead` has those from `taken` to `seen`, counted since the ring began */
+    uint16_t seen_at;          /* packed: the descriptor after the last one seen */
+    bool seen_wrap;
     uint16_t signalled;        /* `used` when the guest was last interrupted */
     bool signalled_valid;
     struct vhost_memory *memory;
@@ -65,6 +81,7 @@ struct vhost_ring {
     uint16_t n_loans, returned;/* out; back and not published yet */
     int call_fd;
     _Atomic bool lock;         /* of senders */
+    struct vhost_buffer ahead[VHOST_AHEAD];
     uint64_t kicks, calls;     /* seen, made */
     _Atomic bool failed;       /* it made no sense; `fault` says why */
     char fault[VHOST_FAULT_MAX];

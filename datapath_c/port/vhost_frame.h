@@ -16,6 +16,16 @@ struct piece {
     uint64_t guest;
 };
 
+/* The lines of a header and a short frame, on their way. */
+static inline __attribute__((always_inline)) void fetch_lines(const uint8_t *at, bool to_write)
+{
+    __builtin_prefetch(at);
+    if (to_write)
+        __builtin_prefetch(at + 64, 1);
+    else
+        __builtin_prefetch(at + 64);
+}
+
 /* ---- from the guest ---- */
 
 /* Copies `len` bytes out of pieces, from *at of the first on; returns how many were there. */
@@ -73,17 +83,21 @@ static inline bool lend(struct vhost_ring *v, struct packet *p, uint16_t head, c
     return true;
 }
 
-/* Takes a frame from a single piece. */
-static inline bool take_single(struct vhost_ring *v, struct packet *p, uint16_t head, const struct piece *from)
+/* Takes a frame from a single piece, whose length is in range. False when its header makes no sense. */
+static inline __attribute__((always_inline)) bool take_single(struct vhost_ring *v, struct packet *p, const struct vhost_buffer *from,
+                                                              uint32_t header)
 {
     struct virtio_net_hdr h;
+    const uint8_t *frame = from->at + header;
+    uint16_t wishes;           /* flags and gso_type */
+    memcpy(&wishes, from->at, sizeof wishes);
+    p->len = from->len - header;
+    if (p->len < LOAN_MIN || !lend(v, p, from->head, frame, p->len))
+        copy_frame(p->data, frame, p->len);
+    if (LIKELY(!wishes))
+        return true;
     memcpy(&h, from->at, sizeof h);
-    p->len = from->len - v->header;
-    if (p->len < LOAN_MIN || !lend(v, p, head, from->at + v->header, p->len))
-        copy_frame(p->data, from->at + v->header, p->len);
-    uint32_t wishes;
-    memcpy(&wishes, &h, sizeof wishes);
-    return LIKELY(!(wishes & 0xffff)) || vhost_header_in(v, p, &h);
+    return vhost_header_in(v, p, &h);
 }
 
 /* ---- to the guest ---- */
@@ -140,21 +154,27 @@ static inline unsigned filling_end(struct filling *f)
     return f->buffers;
 }
 
-/* Puts a frame into a single piece that has room. */
-static inline void put_single(struct vhost_ring *v, const struct packet *p, const struct piece *to)
+/* Puts a frame into a single piece that has room. `header` is a constant where this is called. */
+static inline __attribute__((always_inline)) void put_single(struct vhost_ring *v, const struct packet *p, const struct vhost_buffer *to,
+                                                             uint32_t header)
 {
     uint8_t *at = to->at;
-    memcpy(at, &p->vnet, sizeof p->vnet);
-    if (v->header == 12) {
-        uint16_t one = 1;
-        memcpy(at + 10, &one, 2);
+    uint64_t now, before;
+    uint32_t rest = (uint32_t)p->vnet.csum_offset | 1u << 16, rest_before;  /* of twelve bytes, the last two are: one buffer */
+    memcpy(&now, &p->vnet, 8);
+    memcpy(&before, at, 8);
+    memcpy(&rest_before, at + 8, 4);
+    /* As a rule the header says what the last one there said: not written, its line stays with whoever has it. */
+    if (!LIKELY(now == before && !((rest ^ rest_before) & (header == 12 ? UINT32_MAX : UINT16_MAX)))) {
+        memcpy(at, &now, 8);
+        memcpy(at + 8, &rest, header == 12 ? 4 : 2);
     }
     if (LIKELY(!p->lender))
-        copy_frame(at + v->header, p->data, p->len);
+        copy_frame(at + header, p->data, p->len);
     else
-        packet_read(p, 0, at + v->header, p->len);
+        packet_read(p, 0, at + header, p->len);
     if (v->logged)
-        vhost_log_write(v->memory, to->guest, v->header + p->len);
+        vhost_log_write(v->memory, to->guest, header + p->len);
 }
 
 #endif

@@ -158,67 +158,87 @@ void packed_take_back(struct lender *l, struct packet *p)
 
 /* ---- frames ---- */
 
-/* The single piece of a buffer of one descriptor. */
-static bool single(const struct vhost_ring *v, uint16_t at, uint16_t flags, struct piece *p, uint16_t *id)
+#define AHEAD 32               /* buffers beyond this batch's that are looked at */
+
+/* As in vhost_split.c: until `n` buffers are in v->ahead, or one comes that isn't there yet or isn't simple. Returns how many are. */
+static inline __attribute__((always_inline)) unsigned look_ahead(struct vhost_ring *v, unsigned n, bool to_write)
 {
-    struct vring_packed_desc d;
-    memcpy(&d, (const void *)&v->pdesc[at], sizeof d);
-    *id = d.id;
-    p->len = d.len;
-    p->guest = d.addr;
-    p->at = vhost_guest_address(v->memory, d.addr, &p->len);
-    return (d.flags & ~(AVAIL | USED)) == flags && p->at && p->len == d.len;
+    const struct vhost_region first = v->memory->at[0];
+    uint32_t least = v->header + (to_write ? 0 : 14u), range = to_write ? UINT32_MAX - least : PACKET_MAX - 14u;
+    for (; (uint16_t)(v->seen - v->taken) < n && is_available(v, v->seen_at, v->seen_wrap); v->seen++) {
+        struct vring_packed_desc d;
+        memcpy(&d, (const void *)&v->pdesc[v->seen_at], sizeof d);
+        uint32_t there = d.len;
+        uint64_t from = d.addr - first.guest;
+        uint8_t *host = first.host + from;
+        if (from >= first.size || d.len > first.size - from)
+            host = vhost_guest_address(v->memory, d.addr, &there);
+        if ((d.flags & ~(AVAIL | USED)) != (to_write ? VRING_DESC_F_WRITE : 0) || d.id >= v->size || !host || there != d.len ||
+            d.len - least > range)
+            break;
+        v->ahead[v->seen % VHOST_AHEAD] = (struct vhost_buffer){host, d.addr, d.len, d.id};
+        fetch_lines(host, to_write);
+        advance(v, &v->seen_at, &v->seen_wrap, 1);
+    }
+    return (uint16_t)(v->seen - v->taken);
+}
+
+/* After buffers that aren't simple. */
+static void look_anew(struct vhost_ring *v)
+{
+    v->seen = v->taken;
+    v->seen_at = v->avail;
+    v->seen_wrap = v->avail_wrap;
+}
+
+static inline void take_one(struct vhost_ring *v)
+{
+    v->taken++;
+    advance(v, &v->avail, &v->avail_wrap, 1);
+}
+
+/* A frame of a buffer that isn't simple. False when the ring has failed. */
+static __attribute__((noinline)) bool take_pieces(struct vhost_ring *v, struct packet *p, struct buffer *b, bool *good)
+{
+    struct piece pieces[VHOST_MAX_CHAIN];
+    *b = gather(v, v->avail, false, pieces, VHOST_MAX_CHAIN);
+    if (!b->pieces)
+        return false;
+    *good = take_frame(v, p, pieces, b->pieces);
+    advance(v, &v->avail, &v->avail_wrap, b->n);
+    look_anew(v);
+    return true;
 }
 
 unsigned packed_rx(struct vhost_ring *v, struct port_io *io, struct packet **out, unsigned max)
 {
-    struct packet *fresh[VHOST_BURST];
-    struct piece first[VHOST_BURST];
-    uint16_t ids[VHOST_BURST], at = v->avail;
-    bool wrap = v->avail_wrap;
-    unsigned n = 0, simple = 0, got = 0, room = packet_pool_room(io->pool);
-    uint32_t copied = 0;
+    unsigned got = 0, i = 0, room = packet_pool_room(io->pool);
+    uint32_t copied = 0, header = v->header;
     struct giving g = {0};
     max = max < VHOST_BURST ? max : VHOST_BURST;
     max = max < room ? max : room;
-    /* Those given back out of turn wait for their time. */
-    for (; simple < max && is_available(v, at, wrap) && single(v, at, 0, &first[simple], &ids[simple]); simple++) {
-        if (first[simple].len < v->header + 14u || first[simple].len - v->header > PACKET_MAX || ids[simple] >= v->size)
-            break;
-        __builtin_prefetch(first[simple].at);
-        __builtin_prefetch(first[simple].at + 64);
-        advance(v, &at, &wrap, 1);
-    }
-    n = simple;
-    if (!n && (!max || !is_available(v, at, wrap)))
+    unsigned n = look_ahead(v, max, false);
+    n = n < max ? n : max;
+    if (!n && (!max || !is_available(v, v->avail, v->avail_wrap)))
         return 0;
     if (!n)
         n = 1;
-    packet_alloc_bare(io->pool, fresh, n);
-    for (unsigned i = 0; i < n; i++) {
+    struct packet **fresh = packet_take(io->pool, n);
+    for (; i < n && copied < VHOST_COPY_MAX; i++) {
         struct packet *p = fresh[i];
-        if (copied >= VHOST_COPY_MAX) {
-            packet_unref(p);
-            continue;
-        }
         bool good;
-        uint16_t taken = 1, id = ids[i];
-        if (i < simple) {
-            good = take_single(v, p, id, &first[i]);
-        } else {
-            struct piece pieces[VHOST_MAX_CHAIN];
-            struct buffer b = gather(v, v->avail, false, pieces, VHOST_MAX_CHAIN);
-            if (!b.pieces) {
-                packet_unref(p);
-                break;
-            }
-            good = take_frame(v, p, pieces, b.pieces);
-            id = b.id;
-            taken = b.n;
+        struct buffer b = {.n = 1};
+        packet_begin(p, io->pool);
+        if (LIKELY(v->seen != v->taken)) {
+            const struct vhost_buffer *a = &v->ahead[v->taken % VHOST_AHEAD];
+            b.id = a->head;
+            good = take_single(v, p, a, header);
+            take_one(v);
+        } else if (!take_pieces(v, p, &b, &good)) {
+            break;
         }
-        advance(v, &v->avail, &v->avail_wrap, taken);
         if (!p->lender) {
-            give_back(v, &g, id, 0, taken);
+            give_back(v, &g, b.id, 0, b.n);
             copied += p->len;
         }
         if (LIKELY(good)) {
@@ -228,7 +248,9 @@ unsigned packed_rx(struct vhost_ring *v, struct port_io *io, struct packet **out
             packet_unref(p);
         }
     }
+    packet_return(io->pool, fresh + i, n - i);
     publish(v, &g);
+    look_ahead(v, AHEAD, false);
     return got;
 }
 
@@ -265,27 +287,25 @@ static unsigned put_frame(struct vhost_ring *v, struct giving *g, const struct p
 
 unsigned packed_tx(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n)
 {
-    struct piece first[PORT_STAGE];
-    uint16_t ids[PORT_STAGE], at = v->avail;
-    bool wrap = v->avail_wrap;
-    unsigned sent = 0, simple = 0;
+    uint32_t header = v->header;
+    unsigned sent = 0;
     struct giving g = {0};
-    for (; simple < n && is_available(v, at, wrap) && single(v, at, VRING_DESC_F_WRITE, &first[simple], &ids[simple]); simple++) {
-        if (first[simple].len < v->header + packets[simple]->len)
+    look_ahead(v, n < VHOST_AHEAD ? n : VHOST_AHEAD, true);
+    for (; sent < n; sent++) {
+        const struct packet *p = packets[sent];
+        const struct vhost_buffer *b = &v->ahead[v->taken % VHOST_AHEAD];
+        if (LIKELY(v->seen != v->taken && b->len >= header + p->len)) {
+            put_single(v, p, b, header);
+            take_one(v);
+            give_back(v, &g, b->head, header + p->len, 1);
+        } else if (put_frame(v, &g, p)) {
+            look_anew(v);
+        } else {
             break;
-        __builtin_prefetch(first[simple].at, 1);
-        __builtin_prefetch(first[simple].at + 64, 1);
-        advance(v, &at, &wrap, 1);
+        }
     }
-    for (; sent < simple; sent++) {
-        put_single(v, packets[sent], &first[sent]);
-        give_back(v, &g, ids[sent], v->header + packets[sent]->len, 1);
-    }
-    v->avail = at;
-    v->avail_wrap = wrap;
-    while (sent < n && put_frame(v, &g, packets[sent]))
-        sent++;
     publish(v, &g);
+    look_ahead(v, AHEAD, true);
     return sent;
 }
 

@@ -59,6 +59,9 @@ static void place(struct vhost_ring *v)
         v->avail = (uint16_t)v->base;
         v->used = v->device->idx;
     }
+    v->seen = v->taken = v->avail;
+    v->seen_at = v->avail;
+    v->seen_wrap = v->avail_wrap;
     v->signalled_valid = false;
 }
 

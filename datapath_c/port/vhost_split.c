@@ -2,7 +2,7 @@
 #include "port/vhost.h"
 #include "port/vhost_frame.h"
 
-#define AHEAD 32
+#define AHEAD 32               /* buffers beyond this batch's that are looked at */
 
 /* The pieces of the buffer that begins with descriptor `head`; 0 when it makes no sense (the ring has failed then). */
 static unsigned gather(struct vhost_ring *v, uint16_t head, bool to_write, struct piece *pieces, unsigned max)
@@ -92,17 +92,58 @@ static bool waiting(struct vhost_ring *v, uint16_t *n)
     return false;
 }
 
-/* The memory behind descriptor `head`, if the buffer is no more than that one and lies in one piece. */
-static inline bool single(const struct vhost_ring *v, uint16_t head, uint16_t flags, struct piece *p)
+/* Reads and checks buffers from v->seen on, while they are of the simple kind and come before `end`, and fetches their first lines: from
+ * another core each takes hundreds of cycles. */
+static inline __attribute__((always_inline)) void look_ahead(struct vhost_ring *v, unsigned n, bool to_write, uint32_t header)
 {
-    struct vring_desc d;
-    if (head >= v->size)
-        return false;
-    memcpy(&d, (const void *)&v->desc[head], sizeof d);
-    p->len = d.len;
-    p->guest = d.addr;
-    p->at = vhost_guest_address(v->memory, d.addr, &p->len);
-    return d.flags == flags && p->at && p->len == d.len;
+    const struct vring_desc *desc = v->desc;
+    const uint16_t *ring = v->driver->ring;
+    const struct vhost_region first = v->memory->at[0];
+    unsigned at = v->seen, end = at + n, size = v->size, mask = v->mask;
+    uint32_t least = header + (to_write ? 0 : 14u), range = to_write ? UINT32_MAX - least : PACKET_MAX - 14u;
+    for (; at != end; at++) {
+        struct vhost_buffer *b = &v->ahead[at % VHOST_AHEAD];
+        uint64_t addr, what;
+        unsigned head = *(const volatile uint16_t *)&ring[at & mask];
+        if (head >= size)
+            break;
+        memcpy(&addr, (const void *)&desc[head].addr, 8);
+        memcpy(&what, (const void *)&desc[head].len, 8);
+        uint32_t len = (uint32_t)what, there = len;
+        uint64_t from = addr - first.guest;
+        uint8_t *host = first.host + from;
+        if (!LIKELY(from < first.size && len <= first.size - from))
+            host = vhost_guest_address(v->memory, addr, &there);
+        if (!LIKELY((uint16_t)(what >> 32) == (to_write ? VRING_DESC_F_WRITE : 0) && len - least <= range) || !host || there != len)
+            break;
+        b->at = host;
+        b->guest = addr;
+        b->len = len;
+        b->head = (uint16_t)head;
+        fetch_lines(host, to_write);
+    }
+    v->seen = (uint16_t)at;
+}
+
+/* How many buffers have been looked at and not been taken. */
+static inline unsigned looked_at(const struct vhost_ring *v)
+{
+    return (uint16_t)(v->seen - v->avail);
+}
+
+/* After a batch: buffers of the next one are looked at, and the descriptors of those behind them are fetched, and where they will be
+ * given back. */
+static inline __attribute__((always_inline)) void prepare(struct vhost_ring *v, unsigned waiting, bool to_write, uint32_t header)
+{
+    const struct vring_desc *desc = v->desc;
+    const uint16_t *ring = v->driver->ring;
+    unsigned mask = v->mask, near = waiting < AHEAD ? waiting : AHEAD, far = waiting < 2 * AHEAD ? waiting : 2 * AHEAD;
+    if (looked_at(v) < near)
+        look_ahead(v, near - looked_at(v), to_write, header);
+    for (unsigned at = v->avail + near, end = v->avail + far; at != end; at++)
+        __builtin_prefetch(&desc[*(const volatile uint16_t *)&ring[at & mask] & mask]);
+    for (unsigned i = 0; i < near; i += 8)
+        __builtin_prefetch(&v->device->ring[(v->used + v->returned + i) & mask], 1);
 }
 
 /* ---- frames on loan ---- */
@@ -123,90 +164,91 @@ void split_recall(struct vhost_ring *v)
             packet_fetch(v->loans[i]);
 }
 
-/* What comes after this batch is fetched while this one is on its way: the buffers of the next AHEAD, the descriptors of those after
- * them. From another core each takes hundreds of cycles, one after the other. */
-static inline void fetch_ahead(struct vhost_ring *v, unsigned n, bool to_write)
+/* A frame that makes no sense. Returns where the next buffer is given back. */
+static __attribute__((noinline)) unsigned refuse(struct vhost_ring *v, struct port_io *io, struct packet *p, unsigned used)
 {
-    unsigned i = 0;
-    for (; i < n && i < AHEAD; i++) {
-        const struct vring_desc *d = &v->desc[v->driver->ring[(uint16_t)(v->avail + i) & v->mask] & v->mask];
-        uint32_t len = 128;
-        const uint8_t *at = vhost_guest_address(v->memory, d->addr, &len);
-        if (!at)
-            return;
-        if (to_write) {
-            __builtin_prefetch(at, 1);
-            __builtin_prefetch(at + 64, 1);
-        } else {
-            __builtin_prefetch(at);
-            __builtin_prefetch(at + 64);
+    io->counters->rx_errors++;
+    v->returned = (uint16_t)(used - v->used);
+    packet_unref(p);
+    return v->used + v->returned;
+}
+
+/* The frame of a buffer that isn't simple, in `fresh`; *out is NULL where it makes no sense. False when the ring has failed, and the
+ * packet was not begun. */
+static __attribute__((noinline)) bool take_pieces(struct vhost_ring *v, struct port_io *io, struct packet *fresh, unsigned *used,
+                                                  uint32_t *copied, struct packet **out)
+{
+    struct piece pieces[VHOST_MAX_CHAIN];
+    uint16_t head = *(volatile uint16_t *)&v->driver->ring[v->avail & v->mask];
+    unsigned k = gather(v, head, false, pieces, VHOST_MAX_CHAIN);
+    if (!k)
+        return false;
+    packet_begin(fresh, io->pool);
+    fresh->len = 0;
+    bool good = take_frame(v, fresh, pieces, k);
+    v->device->ring[(*used)++ & v->mask] = (struct vring_used_elem){head, 0};
+    *copied += fresh->len;
+    v->seen = ++v->avail;
+    *out = good ? fresh : NULL;
+    if (!good)
+        *used = refuse(v, io, fresh, *used);
+    return true;
+}
+
+static inline __attribute__((always_inline)) unsigned receive(struct vhost_ring *v, struct port_io *io, struct packet **out,
+                                                              unsigned max, uint32_t header)
+{
+    uint16_t all;
+    unsigned used = v->used + v->returned, mask = v->mask, n, i = 0, got = 0, room = packet_pool_room(io->pool);
+    uint32_t copied = 0;
+    struct vring_used_elem *back = v->device->ring;
+    if (!waiting(v, &all) || !all)
+        return 0;
+    n = max < VHOST_BURST ? max : VHOST_BURST;
+    n = n < all ? n : all;
+    n = n < room ? n : room;
+    struct packet_pool *pool = io->pool;
+    struct packet **fresh = packet_take(pool, n);
+    if (looked_at(v) < n)
+        look_ahead(v, n - looked_at(v), false, header);
+    for (bool whole = true; whole && i < n && copied < VHOST_COPY_MAX;) {
+        unsigned at = v->avail - i, seen = i + looked_at(v), end = seen < n ? seen : n;
+        for (; i < end && copied < VHOST_COPY_MAX; i++) {
+            struct packet *p = fresh[i];
+            const struct vhost_buffer *b = &v->ahead[(at + i) % VHOST_AHEAD];
+            packet_begin(p, pool);
+            bool good = take_single(v, p, b, header);
+            if (LIKELY(!p->lender)) {
+                back[used++ & mask] = (struct vring_used_elem){b->head, 0};
+                copied += p->len;
+            }
+            out[got++] = p;
+            if (!LIKELY(good)) {
+                got--;
+                used = refuse(v, io, p, used);
+            }
+        }
+        v->avail = (uint16_t)(at + i);
+        if (i == n || copied >= VHOST_COPY_MAX)
+            break;
+        whole = take_pieces(v, io, fresh[i], &used, &copied, &out[got]);
+        if (whole) {
+            got += out[got] != NULL;
+            i++;
+            look_ahead(v, n - i, false, header);
         }
     }
-    for (; i < n && i < 2 * AHEAD; i++)
-        __builtin_prefetch(&v->desc[v->driver->ring[(uint16_t)(v->avail + i) & v->mask] & v->mask]);
+    packet_return(pool, fresh + i, n - i);
+    v->returned = (uint16_t)(used - v->used);
+    if (v->returned)
+        publish(v, (uint16_t)used);
+    prepare(v, all - i, false, header);
+    return got;
 }
 
 unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out, unsigned max)
 {
-    uint16_t n, heads[VHOST_BURST];
-    struct piece first[VHOST_BURST];
-    unsigned got = 0;
-    uint32_t copied = 0;
-    if (!waiting(v, &n) || !n)
-        return 0;
-    unsigned all = n;
-    if (max > VHOST_BURST)
-        max = VHOST_BURST;
-    if (n > max)
-        n = (uint16_t)max;
-    if (n > packet_pool_room(io->pool))
-        n = (uint16_t)packet_pool_room(io->pool);
-    for (uint16_t i = 0; i < n; i++) {
-        heads[i] = *(volatile uint16_t *)&v->driver->ring[(uint16_t)(v->avail + i) & v->mask];
-        __builtin_prefetch(&v->desc[heads[i] & v->mask]);
-    }
-    uint16_t simple = 0;
-    for (; simple < n && single(v, heads[simple], 0, &first[simple]); simple++) {
-        const struct piece *p = &first[simple];
-        if (p->len < v->header + 14u || p->len - v->header > PACKET_MAX)
-            break;
-        __builtin_prefetch(p->at);
-        __builtin_prefetch(p->at + v->header);
-        __builtin_prefetch(p->at + (p->len < 128 ? p->len - 1 : 127));
-    }
-    uint16_t i = 0;
-    struct packet *fresh[VHOST_BURST];
-    packet_alloc_bare(io->pool, fresh, n);
-    for (; i < n && copied < VHOST_COPY_MAX; i++) {
-        struct packet *p = fresh[i];
-        bool good;
-        if (i < simple) {
-            good = take_single(v, p, heads[i], &first[i]);
-        } else {
-            struct piece pieces[VHOST_MAX_CHAIN];
-            unsigned k = gather(v, heads[i], false, pieces, VHOST_MAX_CHAIN);
-            if (!k)
-                break;
-            good = take_frame(v, p, pieces, k);
-        }
-        if (!p->lender) {
-            give_back(v, (uint16_t)(v->used + v->returned++), heads[i], 0);
-            copied += p->len;
-        }
-        if (LIKELY(good)) {
-            out[got++] = p;
-        } else {
-            io->counters->rx_errors++;
-            packet_unref(p);
-        }
-    }
-    for (unsigned k = i; k < n; k++)
-        packet_unref(fresh[k]);
-    v->avail = (uint16_t)(v->avail + i);
-    if (v->returned)
-        publish(v, (uint16_t)(v->used + v->returned));
-    fetch_ahead(v, all - i, false);
-    return got;
+    return v->header == 12 ? receive(v, io, out, max, 12) : receive(v, io, out, max, 10);
 }
 
 /* Writes a frame, behind its header, into as many buffers as it takes. 0 when it doesn't fit into what is available; else how many
@@ -231,45 +273,49 @@ static unsigned put_frame(struct vhost_ring *v, const struct packet *p, uint16_t
     return filling_end(&f);
 }
 
-unsigned split_tx(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n)
+static inline __attribute__((always_inline)) unsigned deliver(struct vhost_ring *v, struct packet **packets, unsigned n, uint32_t header)
 {
-    uint16_t available, used = v->used, heads[PORT_STAGE];
-    struct piece first[PORT_STAGE];
-    unsigned sent = 0, simple = 0;
+    uint16_t available;
+    unsigned used = v->used, mask = v->mask, sent = 0;
+    struct vring_used_elem *back = v->device->ring;
     if (!waiting(v, &available))
         return 0;
     unsigned look = n < available ? n : available;
-    for (unsigned i = 0; i < look; i++) {
-        heads[i] = *(volatile uint16_t *)&v->driver->ring[(uint16_t)(v->avail + i) & v->mask];
-        __builtin_prefetch(&v->desc[heads[i] & v->mask]);
-    }
-    for (; simple < look && single(v, heads[simple], VRING_DESC_F_WRITE, &first[simple]); simple++) {
-        const struct piece *p = &first[simple];
-        if (p->len < v->header + packets[simple]->len)
+    if (looked_at(v) < look)
+        look_ahead(v, look - looked_at(v), true, header);
+    while (sent < n) {
+        unsigned at = v->avail, seen = looked_at(v), i = 0;
+        for (; i < seen && sent < n; i++, sent++) {
+            const struct packet *p = packets[sent];
+            const struct vhost_buffer *b = &v->ahead[(at + i) % VHOST_AHEAD];
+            if (!LIKELY(b->len >= header + p->len))
+                break;
+            put_single(v, p, b, header);
+            back[used++ & mask] = (struct vring_used_elem){b->head, header + p->len};
+        }
+        v->avail = (uint16_t)(at + i);
+        available = (uint16_t)(available - i);
+        if (sent == n)
             break;
-        __builtin_prefetch(p->at, 1);
-        __builtin_prefetch(p->at + v->header, 1);
-        __builtin_prefetch(p->at + v->header + (packets[simple]->len < 128 ? packets[simple]->len : 128) - 1, 1);
-    }
-    for (; sent < simple; sent++) {
-        put_single(v, packets[sent], &first[sent]);
-        give_back(v, (uint16_t)(used + sent), heads[sent], v->header + packets[sent]->len);
-    }
-    available = (uint16_t)(available - sent);
-    used = (uint16_t)(used + sent);
-    v->avail = (uint16_t)(v->avail + sent);
-    for (; sent < n && available; sent++) {
-        unsigned buffers = put_frame(v, packets[sent], available, used);
+        unsigned buffers = available ? put_frame(v, packets[sent], available, (uint16_t)used) : 0;
         if (!buffers)
             break;
-        available = (uint16_t)(available - buffers);
-        used = (uint16_t)(used + buffers);
         v->avail = (uint16_t)(v->avail + buffers);
+        available = (uint16_t)(available - buffers);
+        if (looked_at(v) > VHOST_AHEAD)
+            v->seen = v->avail;
+        used += buffers;
+        sent++;
     }
-    if (used != v->used)
-        publish(v, used);
-    fetch_ahead(v, available, true);
+    if ((uint16_t)used != v->used)
+        publish(v, (uint16_t)used);
+    prepare(v, available, true, header);
     return sent;
+}
+
+unsigned split_tx(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n)
+{
+    return v->header == 12 ? deliver(v, packets, n, 12) : deliver(v, packets, n, 10);
 }
 
 bool split_ready(const struct vhost_ring *v)

@@ -3,9 +3,23 @@
 #include "base/checksum.h"
 #include "path/parse.h"
 
+/* Whether the checksum of plain UDP or TCP over IPv4 is as a sender leaves it that has its device fill it in. Anything but such a frame may
+ * be. Most are not, and needn't be parsed to know. */
+static bool may_be_open(const struct packet *p)
+{
+    const uint8_t *ip = p->data + 14;
+    uint32_t total = p->len >= 54 ? get16(ip + 2) : 0;
+    if (p->len < 54 || get16(p->data + 12) != 0x0800 || ip[0] != 0x45 || get16(ip + 6) & 0x3fff || (ip[9] != 6 && ip[9] != 17) ||
+        total < 28 || total > p->len - 14)
+        return true;
+    uint16_t field, open = csum_fold(csum_pseudo(ip + 12, ip + 16, false, ip[9], total - 20));
+    memcpy(&field, ip + 20 + (ip[9] == 6 ? 16 : 6), 2);
+    return field == open;
+}
+
 void inner_restore_offloads(struct packet *p, uint32_t mtu)
 {
-    if (packet_is_gso(p))
+    if (packet_is_gso(p) || !may_be_open(p))
         return;
     parse(p);
     const struct key *k = &p->key.key;

@@ -119,7 +119,7 @@ static int open_family(struct vtep *v, int v6, fault *f)
 {
     const struct dp_addr *a = v6 ? &v->conf.local6 : &v->conf.local4;
     bool any = v6 && v->conf.any6;
-    if (!is_set(a) && !any)
+    if ((!is_set(a) && !any) || (!v6 && v->conf.uplink_port[0]))
         return 0;
     int one = 1;
     for (int i = 0; i < VTEP_RECEIVERS; i++) {
@@ -177,6 +177,16 @@ static void stop_receiving(struct datapath *dp, struct vtep *v)
                 close(fds[v6][i]);
 }
 
+static int check_uplink(struct datapath *dp, struct vtep *v, fault *f)
+{
+    static const uint8_t any4[16] = {[10] = 0xff, 0xff};
+    if (!v->conf.uplink_port[0])
+        return 0;
+    if (!is_set(&v->conf.local4) || !memcmp(v->conf.local4.ip, any4, 16))
+        return fault_set(f, EINVAL, "local4", "an uplink needs the address that the tunnel end point has on it");
+    return uplink_find(dp, v, f);
+}
+
 int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f)
 {
     struct vtep *old = dp->vtep, *v = calloc(1, sizeof *v);
@@ -192,10 +202,15 @@ int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f)
         free(v);
         return 0;
     }
+    int e = check_uplink(dp, v, f);
+    if (e) {
+        free(v);
+        return e;
+    }
     /* The same UDP port can't be bound twice: the old socket is closed first and opened again if the new one fails. */
     if (old)
         stop_receiving(dp, old);
-    int e = open_family(v, 0, f);
+    e = open_family(v, 0, f);
     if (!e)
         e = open_family(v, 1, f);
     if (e) {
@@ -308,8 +323,14 @@ static void map_address(const struct sockaddr_storage *s, uint8_t out[16])
     memcpy(out + 12, &((const struct sockaddr_in *)s)->sin_addr, 4);
 }
 
-/* Outer header to VNI to port to its queue. Returns the tenant, or NULL when it is nobody's (the packet is gone then). */
-static struct wtenant *demultiplex(struct vtep *v, struct worker *w, struct packet *p, const struct sockaddr_storage *from, int v6)
+static void lose(struct worker *w, struct wtenant *t, const struct port *port, struct packet *p)
+{
+    t->account->drops[DROP_TENANT_QUEUE]++;
+    shm_port(w->dp, w->id, port->slot)->rx_drops++;
+    packet_unref(p);
+}
+
+struct wtenant *vtep_take(struct vtep *v, struct worker *w, struct packet *p, const uint8_t from[16], int v6, unsigned limit)
 {
     struct dp_shm_account *nobody = shm_account(w->dp, w->id, 0);
     if (p->len < VXLAN_HEADER + 14 || !(p->data[0] & 0x08)) {
@@ -325,18 +346,20 @@ static struct wtenant *demultiplex(struct vtep *v, struct worker *w, struct pack
         packet_unref(p);
         return NULL;
     }
+    if (port->queues[0].n >= limit) {
+        lose(w, t, port, p);
+        return t;
+    }
     packet_pull(p, VXLAN_HEADER);
     struct key *k = &p->key.key;
     k->tunnel_id = htobe64(vni);
-    map_address(from, k->tun_src);
+    memcpy(k->tun_src, from, 16);
     memcpy(k->tun_dst, (v6 ? &v->conf.local6 : &v->conf.local4)->ip, 16);
     vxlan_learn(port, p, w->now_s);
     if (packet_hand_over(p, &t->pool) && rxq_push(&port->queues[0], p)) {
         worker_wake(w, &port->queues[0]);
     } else {
-        t->account->drops[DROP_TENANT_QUEUE]++;
-        shm_port(w->dp, w->id, port->slot)->rx_drops++;
-        packet_unref(p);
+        lose(w, t, port, p);
     }
     return t;
 }
@@ -378,8 +401,10 @@ static unsigned receive_from(struct vtep *v, struct worker *w, int fd, int v6, u
         packets[i]->len = m[i].msg_len;
         unsigned k = train_unpack(packets[i], datagram_size(&m[i].msg_hdr, m[i].msg_len), parts,
                                   &shm_account(w->dp, w->id, 0)->drops[DROP_NO_BUFFER]);
+        uint8_t address[16];
+        map_address(&from[i], address);
         for (unsigned j = 0; j < k; j++)
-            owners[n++] = demultiplex(v, w, parts[j], &from[i], v6);
+            owners[n++] = vtep_take(v, w, parts[j], address, v6, RXQ_BACKLOG);
     }
     return n;
 }

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include "path/datapath.h"
 #include "port/port.h"
+#include "tunnel/uplink.h"
 
 #define VTEP_PORT 4789
 #define VTEP_SENDERS 8         /* sockets to send from: their ports are the flow entropy of RFC 7348, 5 */
@@ -34,6 +35,7 @@ struct vtep {
     unsigned next;             /* the first to look at */
     int send[2][VTEP_SENDERS];
     struct vni_map *_Atomic vnis;
+    struct uplink uplink;      /* where conf names one: then there are no IPv4 sockets */
     uint64_t cost[2];          /* cycles of a packet received, moving average; worker 0's */
 };
 
@@ -46,6 +48,9 @@ void vtep_forget_port(struct datapath *dp, struct port *p);
 /* A turn's worth of receiving, queued on its ports. Returns the cycles that nobody else is charged; `*more`: there may be more
  * to receive. Worker 0. */
 uint64_t vtep_receive(struct vtep *v, struct worker *w, bool *more);
+/* A frame that came through a tunnel, from its VXLAN header on, from `from` (as dp_addr has it): to its VNI's port's queue. Returns whose it
+ * is, or NULL when it is nobody's. The packet is taken over, and dropped where `limit` or more wait already. Worker 0. */
+struct wtenant *vtep_take(struct vtep *v, struct worker *w, struct packet *p, const uint8_t from[16], int v6, unsigned limit);
 /* The socket for a flow of `hash` to an IPv4 (v6 = 0) or IPv6 address, or -1. */
 int vtep_socket(const struct vtep *v, int v6, uint32_t hash);
 

@@ -173,6 +173,10 @@ static void send_to(struct port *p, struct port_io *io, const struct dp_addr *re
     struct sockaddr_storage to;
     int v6;
     socklen_t len = make_address(remote, v ? v->conf.port : VTEP_PORT, &to, &v6);
+    uint32_t ip;
+    memcpy(&ip, remote->ip + 12, 4);
+    if (!v6 && uplink_send(x->dp, p, io, ip, s, n))
+        return;
     int fd = vtep_socket(v, v6, key_hash(&s[0]->key));
     if (fd < 0) {
         io->drops[DROP_NO_REMOTE] += n;
@@ -196,37 +200,40 @@ static void send_to(struct port *p, struct port_io *io, const struct dp_addr *re
     }
 }
 
-static void send_frame(struct port *p, struct port_io *io, struct packet *packet)
+/* Where a frame goes: to one remote (true) or to all of *flood, which is NULL where it goes nowhere. */
+static bool decide(struct port *p, const struct packet *packet, uint32_t now, struct dp_addr *one, struct remotes **flood)
 {
     static const uint8_t unset[16];
     struct vxlan *x = p->driver;
+    uint32_t learned;
+    *flood = NULL;
+    if (packet->tun_id && be64toh(packet->tun_id) != p->conf.vni)
+        return false;          /* another bridge's VNI is not this tenant's to send to */
+    if (memcmp(packet->tun_dst, unset, 16)) {
+        memcpy(one->ip, packet->tun_dst, 16);
+        return true;
+    }
+    if (!(packet->data[0] & 1) && (learned = mac_lookup(&x->macs, packet->data, 0, now, LEARNED_AGEING))) {
+        *one = x->seen[learned - 1];
+        return true;
+    }
+    struct remotes *all = atomic_load_explicit(&x->flood, memory_order_acquire);
+    if (all && all->n == 1) {
+        *one = all->at[0];
+        return true;
+    }
+    *flood = all && all->n ? all : NULL;
+    return false;
+}
+
+static void send_frame(struct port *p, struct port_io *io, struct packet *packet, const struct dp_addr *one, const struct remotes *flood)
+{
     struct packet *s[SEGMENTS_MAX];
-    struct dp_addr one;
-    struct remotes *flood = atomic_load_explicit(&x->flood, memory_order_acquire);
-    uint32_t now = (uint32_t)(clock_now() / clock_hz), learned = 0;
-    bool direct = memcmp(packet->tun_dst, unset, 16) != 0;
-    if (packet->tun_id && be64toh(packet->tun_id) != p->conf.vni) {
-        io->drops[DROP_NO_REMOTE]++;   /* another bridge's VNI is not this tenant's to send to */
-        packet_unref(packet);
-        return;
-    }
-    if (direct) {
-        memcpy(one.ip, packet->tun_dst, 16);
-    } else if (!(packet->data[0] & 1) && (learned = mac_lookup(&x->macs, packet->data, 0, now, LEARNED_AGEING))) {
-        one = x->seen[learned - 1];
-    } else if (!flood || !flood->n) {
-        io->drops[DROP_NO_REMOTE]++;
-        packet_unref(packet);
-        return;
-    }
     unsigned n = port_segment(packet, io, s, SEGMENTS_MAX);
-    if (!n)
-        return;
-    if (direct || learned)
-        send_to(p, io, &one, s, n);
-    else
-        for (uint32_t i = 0; i < flood->n; i++)
-            send_to(p, io, &flood->at[i], s, n);
+    if (n && one)
+        send_to(p, io, one, s, n);
+    for (uint32_t i = 0; n && !one && i < flood->n; i++)
+        send_to(p, io, &flood->at[i], s, n);
     for (unsigned i = 0; i < n; i++)
         packet_unref(s[i]);
 }
@@ -239,10 +246,47 @@ static unsigned vxlan_rx(struct rxq *q, struct port_io *io, struct packet **out,
     return n;
 }
 
+/* Frames for one remote that need no work, gathered: an uplink takes them all at once. */
+struct group {
+    struct dp_addr to;
+    unsigned n;
+    struct packet *at[PORT_STAGE];
+};
+
+static void send_group(struct port *p, struct port_io *io, struct group *g)
+{
+    if (g->n)
+        send_to(p, io, &g->to, g->at, g->n);
+    packet_unref_all(g->at, g->n);
+    g->n = 0;
+}
+
 static void vxlan_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
 {
-    for (unsigned i = 0; i < n; i++)
-        send_frame(p, io, packets[i]);
+    struct vxlan *x = p->driver;
+    struct vtep *v = __atomic_load_n(&x->dp->vtep, __ATOMIC_ACQUIRE);
+    bool uplink = v && v->conf.uplink_port[0];
+    uint32_t now = (uint32_t)(clock_now() / clock_hz);
+    struct group g = {.n = 0};
+    for (unsigned i = 0; i < n; i++) {
+        struct packet *packet = packets[i];
+        struct dp_addr one;
+        struct remotes *flood;
+        bool single = decide(p, packet, now, &one, &flood);
+        bool plain = uplink && single && !(packet->vnet.flags | packet->vnet.gso_type);
+        if (g.n && (!plain || g.n == PORT_STAGE || memcmp(&g.to, &one, sizeof one)))
+            send_group(p, io, &g);
+        if (plain) {
+            g.to = one;
+            g.at[g.n++] = packet;
+        } else if (single || flood) {
+            send_frame(p, io, packet, single ? &one : NULL, flood);
+        } else {
+            io->drops[DROP_NO_REMOTE]++;
+            packet_unref(packet);
+        }
+    }
+    send_group(p, io, &g);
 }
 
 const struct port_ops vxlan_ops = {.name = "vxlan", .open = vxlan_open, .close = vxlan_close, .rx = vxlan_rx,

@@ -60,7 +60,8 @@ def test_objects(bridge):
     assert (vx["remotes"], vx["learning"], vx["vni"]) == (["192.0.2.2", "192.0.2.3"], True, 7)
     vswitch("vtep", "set", "--local4", "192.0.2.9")
     vswitch("vtep", "set", "--udp-port", "4790")
-    assert json.loads(vswitch("--json", "vtep", "show")) == {"local4": "192.0.2.9", "local6": "", "udp_port": 4790}
+    assert json.loads(vswitch("--json", "vtep", "show")) == {"local4": "192.0.2.9", "local6": "", "udp_port": 4790,
+                                                                    "uplink": "", "udp_checksum": False}
     vswitch("port", "inject", "br", "p1", FRAME)
     assert vswitch("port", "collect", "br", "p1").strip() == FRAME
     vswitch("port", "del", "br", "vx")

@@ -139,6 +139,8 @@ VTEP = {
     "local4": Key(address(4, empty=True)),
     "local6": Key(address(6, empty=True)),
     "udp_port": Key(integer(1, 65535)),
+    "uplink": Key(text),
+    "udp_checksum": Key(boolean),
 }
 
 TENANT = {

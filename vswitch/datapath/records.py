@@ -131,6 +131,9 @@ class VtepRecord(Record):
     local6: bytes = NO_ADDRESS
     port: int = 0
     any6: int = 0
+    uplink_checksum: int = 0
+    uplink_bridge: str = ""
+    uplink_port: str = ""
 
 
 @dataclass(frozen=True)

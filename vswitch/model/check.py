@@ -302,4 +302,14 @@ def vtep(new: Vtep) -> Vtep:
     if new.local6:
         _address(new.local6, "vtep.local6", 6)
     _range(new.udp_port, 1, 65535, "vtep.udp_port")
+    if new.uplink:
+        bridge, slash, port = new.uplink.partition("/")
+        if not slash:
+            raise InvalidError("must be BRIDGE/PORT", "vtep.uplink")
+        _name(bridge, "vtep.uplink")
+        _name(port, "vtep.uplink")
+        if new.local4 in ("", "0.0.0.0"):
+            raise InvalidError("must be the address that the tunnel end point has on its uplink", "vtep.local4")
+    elif new.udp_checksum:
+        raise InvalidError("is for an uplink; without one the host's UDP sockets decide", "vtep.udp_checksum")
     return new

@@ -61,6 +61,8 @@ class Vtep:
     local4: str = ""            # IPv4 address of the tunnel end point, "0.0.0.0" = any, "" = no IPv4 underlay
     local6: str = ""            # likewise IPv6
     udp_port: int = 4789
+    uplink: str = ""            # "BRIDGE/PORT" through which IPv4 tunnels go as raw frames, "" = by UDP sockets
+    udp_checksum: bool = False  # of outer headers that leave through the uplink
 
 
 @dataclass

@@ -40,12 +40,14 @@ def same_port(wanted: PortRecord, held: PortRecord) -> bool:
 
 
 def vtep_record(vtep: Vtep) -> VtepRecord:
+    bridge, _, port = vtep.uplink.partition("/")
     return VtepRecord(address_bytes(vtep.local4), NO_ADDRESS if vtep.local6 == "::" else address_bytes(vtep.local6),
-                      vtep.udp_port, int(vtep.local6 == "::"))
+                      vtep.udp_port, int(vtep.local6 == "::"), int(vtep.udp_checksum), bridge, port)
 
 
 def same_vtep(wanted: VtepRecord, held: VtepRecord) -> bool:
-    return (wanted.local4, wanted.local6, wanted.any6) == (held.local4, held.local6, held.any6) and (
+    return all(getattr(wanted, name) == getattr(held, name)
+               for name in ("local4", "local6", "any6", "uplink_checksum", "uplink_bridge", "uplink_port")) and (
         wanted.port == (held.port or 4789) or wanted.local4 == wanted.local6 == NO_ADDRESS and not wanted.any6)
 
 
