@@ -145,6 +145,24 @@ static void put_match11(struct codec_buf *b, const uint8_t *m)
         put_oxm(b, F_MPLS_TC, m[68] & 7, 7);
 }
 
+/* Type and code of ICMP stand where 16-bit ports do, and no packet has greater ones than 255. */
+static int check_icmp(uint32_t version, const uint8_t *m, fault *f)
+{
+    bool old = version == 1;
+    uint32_t w = get32(m + (old ? 0 : 8)), src = old ? W_TP_SRC : 64, dst = old ? W_TP_DST : 128;
+    bool any = w & (old ? W_DL_TYPE | W_PROTO : 8 | 32);
+    uint16_t type = get16(m + (old ? 22 : 40));
+    uint8_t proto = m[old ? 25 : 43];
+    const uint8_t *ports = m + (old ? 36 : 60);
+    if (any || !(type == 0x0800 ? proto == 1 : type == 0x86dd && proto == 58))
+        return 0;
+    if (!(w & src) && get16(ports) > 255)
+        return BAD_MATCH(BAD_VALUE, "icmp_type", "%u is not in 0..255", get16(ports));
+    if (!(w & dst) && get16(ports + 2) > 255)
+        return BAD_MATCH(BAD_VALUE, "icmp_code", "%u is not in 0..255", get16(ports + 2));
+    return 0;
+}
+
 /* nx_match: TLVs without a header. A cookie among them is no part of the match. */
 static int put_match_nx(struct codec_buf *b, const uint8_t *m, size_t len, uint64_t *cookie, uint64_t *mask, fault *f)
 {
@@ -196,10 +214,8 @@ int codec_put_match_in(struct codec_buf *b, uint32_t version, uint32_t form, con
         e = BAD_MATCH(BAD_LEN, "match", "%zu bytes where a match has %zu", len, used);
     } else if (version == 2 && (get16(m) != 0 || get16(m + 2) != 88)) {
         e = BAD_MATCH(BAD_TYPE, "match", "type %u of %u bytes, not OFPMT_STANDARD of 88", get16(m), get16(m + 2));
-    } else if (version == 2) {
-        put_match11(b, m);
-    } else {
-        put_match10(b, m);
+    } else if (!(e = check_icmp(version, m, f))) {
+        (version == 2 ? put_match11 : put_match10)(b, m);
     }
     if (e)
         return e;

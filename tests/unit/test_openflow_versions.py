@@ -1,6 +1,7 @@
 """Messages of every OpenFlow version: round trips, os-ken as the other side where it knows the message, negotiation, errors."""
 import importlib
 import re
+import struct
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -15,6 +16,7 @@ from vswitch.openflow.constants import (BadMatch, BadProperty, BadRequest, Bundl
                                         GroupModFailed, Multipart, PortModFailed, Type)
 from vswitch.openflow.layout import Layout
 from vswitch.openflow.message_table import ENTRIES, MESSAGES, REQUESTS
+from vswitch.openflow.native import STANDARD, match_in
 from vswitch.openflow.table_features import Tables
 from vswitch.openflow.versions import OF10, OF11, OF12, OF13, OF14, OF15, TYPES, WIRE_TYPES, Version
 
@@ -469,3 +471,18 @@ def test_message_numbers(version):
     ours = {type_.name: wire for type_, wire in WIRE_TYPES[version].items()}
     assert {name: wire for name, wire in theirs.items() if name in Type.__members__} == ours
     assert set(MESSAGES[version]) == set(TYPES[version].values())
+
+
+@pytest.mark.parametrize("version, match", [
+    (OF10, lambda kind, code: struct.pack("!IH6s6sHBxHBB2xIIHH", (1 << 22) - 1 & ~(1 << 4 | 1 << 5 | 1 << 6 | 1 << 7), 0, bytes(6), bytes(6), 0,
+                                          0, 0x800, 0, 1, 0, 0, kind, code)),
+    (OF11, lambda kind, code: struct.pack("!HHII6s6s6s6sHBxHBBIIIIHHIB3xQQ", 0, 88, 0, 0x3ff & ~(8 | 32 | 64 | 128), bytes(6), b"\xff" * 6,
+                                          bytes(6), b"\xff" * 6, 0, 0, 0x800, 0, 1, 0, 0xffffffff, 0, 0xffffffff, kind, code, 0, 0, 0,
+                                          2 ** 64 - 1))])
+def test_icmp_types_and_codes_beyond_a_byte_are_refused(version, match):
+    """They stand in 16 bits before 1.2; cut off, they would match other packets than were asked for."""
+    assert match_in(version, STANDARD, match(8, 255))
+    for wrong, field in ((match(0x108, 0), "icmp_type"), (match(8, 0x100), "icmp_code")):
+        with pytest.raises(OpenFlowError, match="is not in 0..255") as refused:
+            match_in(version, STANDARD, wrong)
+        assert refused.value.field == field
