@@ -264,6 +264,12 @@ static void run_batch(struct worker *w, struct wtenant *t)
         rotate(t);
     if (n)
         process_received(w, t, q->port, &io, batch, n);
+    /* What came meanwhile is gone on with: going to sleep and waking is dearer than a look. It is as if it had. Not for who doesn't go
+     * ahead any more and would after waking. */
+    if (q->next_quiet && !steps.ending && t->subject.entity.boost && q->port->ops->ready(q)) {
+        worker_wake(w, q);
+        t->subject.entity.ran = 0;
+    }
     worker_account(w, &w->row->system[DP_SYS_POLL]);     /* for most turns are one batch */
     uint64_t cycles = turn_spent(w, t) - before;
     io.counters->cycles += cycles;
