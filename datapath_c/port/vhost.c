@@ -8,6 +8,7 @@
 #include "flow/openflow.h"
 #include "path/datapath.h"
 
+#define TOO_LONG_MAX 4         /* frames of a batch that are passed over for others behind them */
 #define BIT(n) (1ull << (n))
 #define SEGMENTS_MAX 128
 #define MIN_GSO_SIZE 8         /* Linux sends no less (TCP_MIN_SND_MSS less 40 bytes of options) */
@@ -185,19 +186,34 @@ static void unlock(struct vhost_ring *v)
     atomic_store_explicit(&v->lock, false, memory_order_release);
 }
 
+/* Puts packets into the ring, in order, without those few that are too long for the buffers that there are. */
+static unsigned fill(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n, uint64_t *bytes)
+{
+    unsigned sent = 0, too_long = 0;
+    for (unsigned at = 0; at < n; at++) {
+        unsigned k = v->packed ? packed_tx(v, io, packets + at, n - at) : split_tx(v, io, packets + at, n - at);
+        for (unsigned i = at; i < at + k; i++)
+            *bytes += packets[i]->len;
+        sent += k;
+        at += k;
+        /* To have tried may have taken a walk through all that is in the ring. */
+        if (at < n && (!(v->packed ? packed_ready(v) : split_ready(v)) || ++too_long == TOO_LONG_MAX))
+            break;
+    }
+    return sent;
+}
+
 /* Sends packets that the ring takes as they are, and gives their references back. */
 static void send_batch(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n)
 {
     unsigned sent = 0;
+    uint64_t bytes = 0;
     if (v) {
         lock(v);
         if (usable(v))
-            sent = v->packed ? packed_tx(v, io, packets, n) : split_tx(v, io, packets, n);
+            sent = fill(v, io, packets, n, &bytes);
         unlock(v);
     }
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < sent; i++)
-        bytes += packets[i]->len;
     packet_unref_all(packets, n);
     io->counters->tx_packets += sent;
     io->counters->tx_bytes += bytes;
