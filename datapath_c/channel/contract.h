@@ -4,9 +4,9 @@
  * DP_MSG_MAX bytes in all. Integers are host-endian; bodies that are OpenFlow (marked OF) are OpenFlow 1.3 encodings in
  * network order, without the 8-byte ofp_header.
  *
- * A request carries an xid that its replies repeat. Every request gets one last reply of the same type with DP_F_REPLY; a
- * dump sends any number of replies with DP_F_MORE before it. A failed request is answered by type DP_ERROR with a
- * `struct dp_error`, and has changed nothing. Requests of one connection are carried out in order.
+ * A request carries an xid that its replies repeat. Every request but those with DP_F_QUIET gets one last reply of the same type
+ * with DP_F_REPLY; a dump sends any number of replies with DP_F_MORE before it. A failed request is answered by type DP_ERROR with
+ * a `struct dp_error`, and has changed nothing. Requests of one connection are carried out in order.
  *
  * Events (DP_EV_*) have xid 0 and go to the newest connection that said HELLO with DP_ROLE_CONTROL. An event that this
  * connection does not read in time is dropped when its bridge has DP_EVENT_BACKLOG of them waiting, and counted.

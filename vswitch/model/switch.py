@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from vswitch.datapath.client import (ALL_GROUPS, ALL_METERS, EVENT_FLOW_REMOVED, EVENT_FLOW_UPDATE, EVENT_PACKET_IN, EVENT_PORT_STATUS,
-                                     EVENT_TABLE_STATUS, EVENT_FLOW_STATS, Client)
+from vswitch.datapath.client import (ALL_GROUPS, ALL_METERS, EVENT_FLOW_REMOVED, EVENT_FLOW_STATS, EVENT_FLOW_UPDATE, EVENT_PACKET_IN,
+                                     EVENT_PORT_STATUS, EVENT_TABLE_STATUS, Client)
 from vswitch.datapath.launcher import Launcher
 from vswitch.datapath.records import (PACKET_IN_HEAD, FlowRemoved, FlowUpdate, PortMod, PortRecord, TableRecord,
                                       address_bytes, size, unpack)

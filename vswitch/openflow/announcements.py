@@ -1,12 +1,11 @@
 """What the switch tells its controllers unasked, encoded once for each form in which somebody wants it."""
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 from vswitch.openflow import convert
-from vswitch.openflow.codec import message_frame
+from vswitch.openflow.codec import MultipartWriter, message_frame
 from vswitch.openflow.constants import Multipart, PacketInReason, Type
 from vswitch.openflow.experimenter import experimenter_frame
 from vswitch.openflow.native import FLOW_STATS, flow_stats_out
@@ -21,7 +20,6 @@ _PACKET_IN_REASON_AT, _FLOW_REMOVED_REASON_AT = 6, 10
 _PACKET_IN_FIXED, _COOKIE_AT = 16, 8
 _STATS_REASON_AT = 5        # in 1.5's ofp_flow_stats
 STAT_TRIGGER = 1            # enum ofp_flow_stats_reason
-_MULTIPART = struct.Struct("!HH4x")
 _NO_COOKIE = b"\xff" * 8
 NXT_FLOW_REMOVED, NXT_PACKET_IN, NXT_PACKET_IN2 = 14, 17, 30
 
@@ -89,7 +87,8 @@ def stats_triggered(entry: bytes) -> Announcement:
             return None
         said = bytearray(flow_stats_out(version, FLOW_STATS, entry))
         said[_STATS_REASON_AT] = STAT_TRIGGER
-        return message_frame(version, Type.MULTIPART_REPLY, 0, _MULTIPART.pack(Multipart.FLOW_STATS, 0) + bytes(said))
+        writer = MultipartWriter(Multipart.FLOW_STATS, 0, version)
+        return b"".join((*writer.add([bytes(said)]), writer.last()))
 
     return Announcement("flow_stats", STAT_TRIGGER, lambda s: s.version, make)
 
