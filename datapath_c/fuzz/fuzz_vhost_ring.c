@@ -28,11 +28,17 @@ static void place(struct vhost_ring *v, uint8_t *memory, unsigned at, uint8_t wh
     v->in_order = what & 128;
     v->size = SIZE;
     v->mask = SIZE - 1;
-    v->avail_wrap = v->used_wrap = v->seen_wrap = true;
+    v->base = v->packed ? 1 << 15 : 0;
     v->call_fd = v->err_fd = v->kick_fd = -1;
     v->desc = (struct vring_desc *)(memory + at);
     v->driver = (struct vring_avail *)(memory + at + 256);
     v->device = (struct vring_used *)(memory + at + 320);
+    if (v->packed)
+        packed_place(v);       /* where a datapath that died may have been */
+    else
+        split_place(v);
+    v->seen = v->taken = v->seen_at = v->avail;
+    v->seen_wrap = v->avail_wrap;
     atomic_store(&v->running, true);
 }
 
@@ -63,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct vhost d;
     static struct packet *loans[SIZE];
-    static uint16_t back[SIZE];
+    static struct vhost_back back[SIZE];
     struct dp_shm_port counters = {0};
     uint64_t drops[DP_N_DROPS] = {0};
     struct port_io io = {.pool = &pool, .counters = &counters, .drops = drops};

@@ -290,7 +290,8 @@ static int vhost_describe(struct port *p, char *out, size_t size)
     for (unsigned i = 0; i < 2 * d->n_pairs; i++) {
         struct vhost_ring *v = &d->rings[i];
         const char *state = atomic_load(&v->failed) ? v->fault : atomic_load(&v->running) ? "running" : "stopped";
-        SAY("ring.%u %s, size %u, interrupts %llu\n", i, state, v->size, (unsigned long long)v->calls);
+        SAY("ring.%u %s, size %u, interrupts %llu", i, state, v->size, (unsigned long long)v->calls);
+        SAY(v->taken_over ? ", taken over from a datapath that died\n" : "\n");
     }
 #undef SAY
     return at < size ? 0 : -ENOBUFS;

@@ -10,6 +10,12 @@
  * The guest is not trusted. Whatever lies in its memory is read once, to private memory, and checked there. A ring that makes no
  * sense is stopped, with the reason in the port's status, until the driver sets it up again; nothing else is harmed.
  *
+ * A datapath may die at any instruction, and its successor goes on in the ring where it was, without the front-end's help: no buffer
+ * is lost to the guest, and none is given back twice. Frames of the last batch may be, or come twice. For that, buffers are given back
+ * in the order in which they were taken, and each by a single store: a split ring's by its used index, a packed ring's by the eight
+ * bytes of its descriptor behind the address. VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD, which is for devices that give back out of order,
+ * is not offered (QEMU has it for disks alone).
+ *
  * The main thread owns the device; a ring is a worker's (its receive rings') or whoever holds its lock (its send rings') while
  * `running`. The main thread clears `running`, waits for every worker to have passed (workers_run), and only then changes a ring
  * or the memory. */
@@ -42,6 +48,11 @@ struct vhost_buffer {
     uint32_t len;
     uint16_t head;             /* descriptor (packed: buffer id) */
     uint8_t pad[10];
+};
+
+/* A buffer that was taken. */
+struct vhost_back {
+    uint16_t id, n;            /* n: descriptors */
 };
 
 /* Even: the guest receives, we send. Odd: the guest sends, we receive. */
@@ -77,8 +88,8 @@ struct vhost_ring {
     uint64_t log_addr;         /* guest-physical address of the used ring, for the log */
     struct lender lender;      /* of frames that the guest sends; take_back is the worker's */
     struct packet **loans;     /* by head descriptor (packed: by buffer id): packets that hold the guest's buffers */
-    uint16_t *back;            /* packed: ids that are back, while others of their batch are still out */
-    uint16_t n_loans, returned;/* out; back and not published yet */
+    struct vhost_back *back;   /* packed: buffers to be given back when all are that are out */
+    uint16_t n_loans, returned;/* out; packed: in `back` */
     int call_fd;
     _Atomic bool lock;         /* of senders */
     struct vhost_buffer ahead[VHOST_AHEAD];
@@ -92,6 +103,8 @@ struct vhost_ring {
     int kick_fd, err_fd;
     struct vhost_msg_addr addr;
     uint32_t base;             /* of SET_VRING_BASE */
+    bool taken_over;           /* it began where a datapath that died had been, not where it was said to */
+    bool owes_call;            /* who died may have given back and not told: the guest is interrupted for that */
 } __attribute__((aligned(64)));
 
 struct vhost {
@@ -124,6 +137,11 @@ unsigned split_tx(struct vhost_ring *v, struct port_io *io, struct packet **pack
 /* Fetches what packets still have on loan: the ring ends. */
 void packed_take_back(struct lender *l, struct packet *p);
 void split_take_back(struct lender *l, struct packet *p);
+/* Where the ring goes on that begins: v->used and v->avail. Main thread; the ring's memory and size are known. */
+void split_place(struct vhost_ring *v);
+void packed_place(struct vhost_ring *v);
+/* The ring ends here, in order: whoever begins again says where. */
+void packed_end(struct vhost_ring *v);
 void split_recall(struct vhost_ring *v);
 bool split_ready(const struct vhost_ring *v);
 /* Asks the guest to kick or not to. Returns whether something is there. */

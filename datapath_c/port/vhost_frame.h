@@ -69,7 +69,7 @@ static inline bool take_frame(struct vhost_ring *v, struct packet *p, struct pie
 /* Long frames are left where they are, but for the head. False when there can be no loan. */
 static inline bool lend(struct vhost_ring *v, struct packet *p, uint16_t head, const uint8_t *frame, uint32_t len)
 {
-    if (!v->loans || v->loans[head] || v->in_order)
+    if (!v->loans || v->loans[head])
         return false;
     memcpy(p->data, frame, LOAN_HEAD);
     p->head = LOAN_HEAD;

@@ -1,5 +1,6 @@
 /* A packed ring (virtio 1.2, 2.8), from the device's side: one circle of descriptors, which the driver makes available and the
  * device gives back in place, each telling which by two bits that turn over with every round. */
+#include <stdlib.h>
 #include "port/vhost_frame.h"
 
 #define AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
@@ -91,27 +92,61 @@ static struct buffer gather(struct vhost_ring *v, uint16_t at, bool to_write, st
 
 /* ---- giving back ---- */
 
-/* What a batch gives back: the driver looks at the first descriptor, so that one's flags are written last. */
+/* What a batch gives back: the driver looks at the first descriptor, so that one is written last. */
 struct giving {
     struct vring_packed_desc *first;
-    uint16_t first_flags, old;
+    uint64_t first_word;
+    uint16_t old;
+    bool first_single;         /* it has one descriptor */
+    unsigned n;
 };
+
+/* Length, id and flags of a descriptor, which are written in one: it is available, or given back, and nothing between. */
+static uint64_t *word_of(struct vring_packed_desc *d)
+{
+    return (uint64_t *)&d->len;
+}
+
+static void note(struct vhost_ring *v, const struct vring_packed_desc *d)
+{
+    if (v->logged)
+        vhost_log_write(v->memory, vhost_guest_of(v->memory, d), sizeof *d);
+}
+
+/* The rest of a buffer that has several descriptors: nobody looks at them but our successor (packed_place). */
+static __attribute__((noinline)) void mark_rest(struct vhost_ring *v, uint16_t n)
+{
+    uint16_t at = v->used;
+    bool wrap = v->used_wrap;
+    while (--n) {
+        advance(v, &at, &wrap, 1);
+        struct vring_packed_desc *d = &v->pdesc[at];
+        d->flags = (uint16_t)((d->flags & ~(AVAIL | USED)) | (wrap ? AVAIL | USED : 0));
+        note(v, d);
+    }
+}
 
 static void give_back(struct vhost_ring *v, struct giving *g, uint16_t id, uint32_t len, uint16_t n)
 {
     struct vring_packed_desc *d = &v->pdesc[v->used];
     uint16_t flags = (uint16_t)((v->used_wrap ? AVAIL | USED : 0) | (len ? VRING_DESC_F_WRITE : 0));
-    d->id = id;
-    d->len = len;
+    uint64_t word = len | (uint64_t)id << 32 | (uint64_t)flags << 48;
+    /* Where we end before the first is given back, our successor does that, and has its length from here. (Not of several descriptors:
+     * if it comes to take the buffer anew, the first's own length is still needed.) */
+    if (g->n == 1 && g->first_single && len)
+        g->first->len = (uint32_t)g->first_word;
+    if (n > 1)
+        mark_rest(v, n);
     if (g->first) {
-        __atomic_store_n(&d->flags, flags, __ATOMIC_RELEASE);
-        if (v->logged)
-            vhost_log_write(v->memory, vhost_guest_of(v->memory, d), sizeof *d);
+        __atomic_store_n(word_of(d), word, __ATOMIC_RELEASE);
+        note(v, d);
     } else {
         g->first = d;
-        g->first_flags = flags;
+        g->first_word = word;
+        g->first_single = n == 1;
         g->old = v->used;
     }
+    g->n++;
     advance(v, &v->used, &v->used_wrap, n);
 }
 
@@ -133,9 +168,8 @@ static void publish(struct vhost_ring *v, struct giving *g)
 {
     if (!g->first)
         return;
-    __atomic_store_n(&g->first->flags, g->first_flags, __ATOMIC_RELEASE);
-    if (v->logged)
-        vhost_log_write(v->memory, vhost_guest_of(v->memory, g->first), sizeof *g->first);
+    __atomic_store_n(word_of(g->first), g->first_word, __ATOMIC_RELEASE);
+    note(v, g->first);
     if (v->call_fd < 0)
         return;
     /* As V0 in vhost_split.c. */
@@ -149,11 +183,10 @@ void packed_take_back(struct lender *l, struct packet *p)
     struct vhost_ring *v = (struct vhost_ring *)((char *)l - offsetof(struct vhost_ring, lender));
     struct giving g = {0};
     v->loans[p->loan] = NULL;
-    v->back[v->returned++] = p->loan;
     if (--v->n_loans)
         return;
     for (unsigned i = 0; i < v->returned; i++)
-        give_back(v, &g, v->back[i], 0, 1);
+        give_back(v, &g, v->back[i].id, 0, v->back[i].n);
     v->returned = 0;
     publish(v, &g);
 }
@@ -219,6 +252,8 @@ unsigned packed_rx(struct vhost_ring *v, struct port_io *io, struct packet **out
     struct giving g = {0};
     max = max < VHOST_BURST ? max : VHOST_BURST;
     max = max < room ? max : room;
+    if (max > (unsigned)(v->size - v->returned))
+        max = v->size - v->returned;   /* a guest that offers again what it hasn't got back */
     unsigned n = look_ahead(v, max, false);
     n = n < max ? n : max;
     if (!n && (!max || !is_available(v, v->avail, v->avail_wrap)))
@@ -239,10 +274,13 @@ unsigned packed_rx(struct vhost_ring *v, struct port_io *io, struct packet **out
         } else if (!take_pieces(v, p, &b, &good)) {
             break;
         }
-        if (!p->lender) {
+        /* In the order in which it was taken: behind what is on loan. */
+        if (LIKELY(!v->n_loans))
             give_back(v, &g, b.id, 0, b.n);
+        else
+            v->back[v->returned++] = (struct vhost_back){b.id, b.n};
+        if (!p->lender)
             copied += p->len;
-        }
         if (LIKELY(good)) {
             out[got++] = p;
         } else {
@@ -282,9 +320,15 @@ static unsigned put_frame(struct vhost_ring *v, struct giving *g, const struct p
     }
     v->avail = at;
     v->avail_wrap = wrap;
+    filling_end(v, &f);
     for (unsigned i = 0; i < f.buffers; i++)
         give_back(v, g, parts[i].id, parts[i].len, parts[i].n);
-    return filling_end(v, &f);
+    if (f.buffers == 1 && parts[0].n > 1) {
+        /* Not kept for the batch's end: who came after us would not know its length. */
+        publish(v, g);
+        *g = (struct giving){0};
+    }
+    return f.buffers;
 }
 
 unsigned packed_tx(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n)
@@ -326,4 +370,132 @@ bool packed_notify(struct vhost_ring *v, bool on)
         return false;
     atomic_thread_fence(memory_order_seq_cst);
     return packed_ready(v);
+}
+
+/* ---- where we are ---- */
+
+/* What device_event's offset says while we use the ring. It has no meaning to the driver, as we never ask to be told of one descriptor
+ * (virtio 1.2, 2.8.10): it is our word to a successor that the ring was left without an end. */
+#define IN_USE 0x5653
+#define SNAPSHOT_READS (1 << 22)   /* a guest that never stops writing costs the main thread no more */
+
+static void set_mark(struct vhost_ring *v, uint16_t mark)
+{
+    *(volatile uint16_t *)&v->device_event->off_wrap = mark;
+    if (v->logged)
+        vhost_log_write(v->memory, vhost_guest_of(v->memory, v->device_event), sizeof *v->device_event);
+}
+
+static bool bit(uint16_t flags)
+{
+    return flags & AVAIL;
+}
+
+static bool given_back(uint16_t flags)
+{
+    return !(flags & AVAIL) == !(flags & USED);
+}
+
+/* All descriptors' flags as they were at one moment, though the driver goes on: it writes each once at most while nobody gives back. */
+static bool snapshot(const struct vhost_ring *v, uint16_t *flags)
+{
+    bool same = false;
+    for (unsigned reads = 0; reads < SNAPSHOT_READS && !same; reads += v->size) {
+        same = reads > 0;
+        for (unsigned i = 0; i < v->size; i++) {
+            uint16_t f = __atomic_load_n(&v->pdesc[i].flags, __ATOMIC_ACQUIRE);
+            same = same && f == flags[i];
+            flags[i] = f;
+        }
+    }
+    return same;
+}
+
+/* Where the driver writes next, and the bit that it writes there: it turns over between what it wrote in this round and in the last.
+ * It may be in the middle of a buffer, whose first descriptor it writes last: behind that one, then, come some of this round; and if
+ * the ring's end lies between, the ring begins with some of the next. */
+static unsigned next_of_driver(const uint16_t *flags, unsigned size, bool *wrap)
+{
+    unsigned turn = 1, again;
+    while (turn < size && bit(flags[turn]) == bit(flags[0]))
+        turn++;
+    for (again = turn + 1; again < size && bit(flags[again]) != bit(flags[0]); again++)
+        ;
+    bool beyond_end = again < size && again > turn + 1;
+    *wrap = turn < size && !beyond_end ? bit(flags[0]) : !bit(flags[0]);
+    return beyond_end ? again : turn % size;
+}
+
+/* Gives back the buffer that begins at a position: our predecessor gave back `behind` descriptors that come after its first, in the
+ * same batch. */
+static uint16_t complete(struct vhost_ring *v, const uint16_t *flags, uint16_t at, unsigned behind)
+{
+    struct vring_packed_desc *head = &v->pdesc[at];
+    uint16_t n = 1, last = at;
+    uint32_t len = head->len;
+    for (; flags[last] & VRING_DESC_F_NEXT && n < v->size; n++) {
+        last = (uint16_t)(last + 1 == v->size ? 0 : last + 1);
+        len += v->pdesc[last].len;
+    }
+    if (n > 1 && behind < n)
+        len = 0;               /* a frame of its own: lost. Else it is of a frame that filled it and went on in the next. */
+    uint16_t mine = (uint16_t)((bit(flags[at]) ? AVAIL | USED : 0) | (flags[at] & VRING_DESC_F_WRITE));
+    __atomic_store_n(word_of(head), len | (uint64_t)v->pdesc[last].id << 32 | (uint64_t)mine << 48, __ATOMIC_RELEASE);
+    note(v, head);
+    return n;
+}
+
+/* Finds where a datapath was that died. The driver's bits turn over where it will write next; what it made available last lies before
+ * that, and of it what wasn't given back: as all is given back in order, from one position on, but for the first of a batch, which is
+ * written last. False when that can't be told. */
+static bool resume(struct vhost_ring *v, uint16_t *flags)
+{
+    unsigned size = v->size, first = size, last = size;
+    bool wrap;
+    if (!snapshot(v, flags))
+        return false;
+    unsigned next = next_of_driver(flags, size, &wrap);
+    for (unsigned i = 0; i < size; i++) {
+        unsigned at = (next + i) % size;
+        if (bit(flags[at]) == (at >= next ? wrap : !wrap))
+            continue;          /* of a buffer that the driver is just writing */
+        if (given_back(flags[at]))
+            last = i;
+        else if (first == size)
+            first = i;
+    }
+    if (first < size && last > first && last < size) {
+        while (first <= last) {
+            unsigned at = (next + first) % size;
+            first += given_back(flags[at]) ? 1 : complete(v, flags, (uint16_t)at, last - first);
+        }
+    }
+    v->used = (uint16_t)((next + first) % size);
+    v->used_wrap = next + first >= size ? wrap : !wrap;
+    return true;
+}
+
+void packed_place(struct vhost_ring *v)
+{
+    /* vhost-user.rst: 15 bits of position and a wrap counter, for each of the two ends. They are the same: nothing is out when a ring
+     * ends. */
+    uint32_t base = v->base >> 16 ? v->base >> 16 : v->base;
+    v->used = base & 0x7fff;
+    v->used_wrap = base >> 15 & 1;
+    if (v->device_event->off_wrap == IN_USE && v->device_event->flags != VRING_PACKED_EVENT_FLAG_DESC) {
+        uint16_t *flags = calloc(v->size, sizeof *flags);
+        if (flags && resume(v, flags))
+            v->taken_over = v->owes_call = true;
+        free(flags);
+    }
+    if (v->used >= v->size)
+        v->used = 0;
+    v->avail = v->used;
+    v->avail_wrap = v->used_wrap;
+    set_mark(v, IN_USE);
+}
+
+void packed_end(struct vhost_ring *v)
+{
+    set_mark(v, 0);
 }

@@ -50,16 +50,10 @@ static bool resolve(struct vhost_ring *v)
 
 static void place(struct vhost_ring *v)
 {
-    if (v->packed) {
-        /* vhost-user.rst: 15 bits of position and a wrap counter, for each of the two ends. */
-        v->avail = v->base & 0x7fff;
-        v->avail_wrap = v->base >> 15 & 1;
-        v->used = v->base >> 16 ? v->base >> 16 & 0x7fff : v->avail;
-        v->used_wrap = v->base >> 16 ? v->base >> 31 & 1 : v->avail_wrap;
-    } else {
-        v->avail = (uint16_t)v->base;
-        v->used = v->device->idx;
-    }
+    if (v->packed)
+        packed_place(v);
+    else
+        split_place(v);
     v->seen = v->taken = v->avail;
     v->seen_at = v->avail;
     v->seen_wrap = v->avail_wrap;
@@ -102,6 +96,8 @@ void vring_stop(struct vhost_ring *v)
     struct change c = {v, false};
     workers_run(v->dev->port->bridge->dp, change_queue, &c);
     v->started = false;
+    if (v->packed)
+        packed_end(v);
     free(v->loans);
     free(v->back);
     v->loans = NULL;
@@ -151,6 +147,10 @@ void vring_start(struct vhost_ring *v)
     else if (receives)
         split_notify(v, false);    /* that the guest has made room is seen when something is to be sent */
     v->started = true;
+    if (v->owes_call && v->call_fd >= 0) {
+        v->owes_call = false;
+        vring_call(v);
+    }
     atomic_store_explicit(&v->running, true, memory_order_release);
     struct change c = {v, true};
     workers_run(d->port->bridge->dp, change_queue, &c);

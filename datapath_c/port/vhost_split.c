@@ -61,7 +61,6 @@ static void publish(struct vhost_ring *v, uint16_t used)
 {
     uint16_t old = v->used;
     v->used = used;
-    v->returned = 0;
     __atomic_store_n(&v->device->idx, used, __ATOMIC_RELEASE);
     if (v->logged && v->log_addr)
         vhost_log_write(v->memory, v->log_addr, 4 + 8ull * v->size);
@@ -143,18 +142,26 @@ static inline __attribute__((always_inline)) void prepare(struct vhost_ring *v, 
     for (unsigned at = v->avail + near, end = v->avail + far; at != end; at++)
         __builtin_prefetch(&desc[*(const volatile uint16_t *)&ring[at & mask] & mask]);
     for (unsigned i = 0; i < near; i += 8)
-        __builtin_prefetch(&v->device->ring[(v->used + v->returned + i) & mask], 1);
+        __builtin_prefetch(&v->device->ring[(v->avail + i) & mask], 1);
 }
 
 /* ---- frames on loan ---- */
+
+/* What was taken is given back in the order in which it was taken, all of it when the last frame is back that was lent: then the used
+ * index alone tells where a datapath that died was in the ring. Its successor takes what lies behind it again. */
+void split_place(struct vhost_ring *v)
+{
+    v->used = v->avail = v->device->idx;
+    v->taken_over |= v->used != (uint16_t)v->base;
+    v->owes_call = v->used != 0;   /* the front-end may know the index, and not that nobody was told of it */
+}
 
 void split_take_back(struct lender *l, struct packet *p)
 {
     struct vhost_ring *v = (struct vhost_ring *)((char *)l - offsetof(struct vhost_ring, lender));
     v->loans[p->loan] = NULL;
-    give_back(v, (uint16_t)(v->used + v->returned++), p->loan, 0);
-    if (!--v->n_loans)
-        publish(v, (uint16_t)(v->used + v->returned));
+    if (!--v->n_loans && v->used != v->avail)
+        publish(v, v->avail);
 }
 
 void split_recall(struct vhost_ring *v)
@@ -164,19 +171,17 @@ void split_recall(struct vhost_ring *v)
             packet_fetch(v->loans[i]);
 }
 
-/* A frame that makes no sense. Returns where the next buffer is given back. */
-static __attribute__((noinline)) unsigned refuse(struct vhost_ring *v, struct port_io *io, struct packet *p, unsigned used)
+/* A frame that makes no sense. */
+static __attribute__((noinline)) void refuse(struct port_io *io, struct packet *p)
 {
     io->counters->rx_errors++;
-    v->returned = (uint16_t)(used - v->used);
     packet_unref(p);
-    return v->used + v->returned;
 }
 
 /* The frame of a buffer that isn't simple, in `fresh`; *out is NULL where it makes no sense. False when the ring has failed, and the
  * packet was not begun. */
-static __attribute__((noinline)) bool take_pieces(struct vhost_ring *v, struct port_io *io, struct packet *fresh, unsigned *used,
-                                                  uint32_t *copied, struct packet **out)
+static __attribute__((noinline)) bool take_pieces(struct vhost_ring *v, struct port_io *io, struct packet *fresh, uint32_t *copied,
+                                                  struct packet **out)
 {
     struct piece pieces[VHOST_MAX_CHAIN];
     uint16_t head = *(volatile uint16_t *)&v->driver->ring[v->avail & v->mask];
@@ -186,12 +191,12 @@ static __attribute__((noinline)) bool take_pieces(struct vhost_ring *v, struct p
     packet_begin(fresh, io->pool);
     fresh->len = 0;
     bool good = take_frame(v, fresh, pieces, k);
-    v->device->ring[(*used)++ & v->mask] = (struct vring_used_elem){head, 0};
+    give_back(v, v->avail, head, 0);
     *copied += fresh->len;
     v->seen = ++v->avail;
     *out = good ? fresh : NULL;
     if (!good)
-        *used = refuse(v, io, fresh, *used);
+        refuse(io, fresh);
     return true;
 }
 
@@ -199,7 +204,7 @@ static inline __attribute__((always_inline)) unsigned receive(struct vhost_ring 
                                                               unsigned max, uint32_t header)
 {
     uint16_t all;
-    unsigned used = v->used + v->returned, mask = v->mask, n, i = 0, got = 0, room = packet_pool_room(io->pool);
+    unsigned mask = v->mask, n, i = 0, got = 0, room = packet_pool_room(io->pool);
     uint32_t copied = 0;
     struct vring_used_elem *back = v->device->ring;
     if (!waiting(v, &all) || !all)
@@ -218,20 +223,19 @@ static inline __attribute__((always_inline)) unsigned receive(struct vhost_ring 
             const struct vhost_buffer *b = &v->ahead[(at + i) % VHOST_AHEAD];
             packet_begin(p, pool);
             bool good = take_single(v, p, b, header);
-            if (LIKELY(!p->lender)) {
-                back[used++ & mask] = (struct vring_used_elem){b->head, 0};
+            back[(at + i) & mask] = (struct vring_used_elem){b->head, 0};
+            if (LIKELY(!p->lender))
                 copied += p->len;
-            }
             out[got++] = p;
             if (!LIKELY(good)) {
                 got--;
-                used = refuse(v, io, p, used);
+                refuse(io, p);
             }
         }
         v->avail = (uint16_t)(at + i);
         if (i == n || copied >= VHOST_COPY_MAX)
             break;
-        whole = take_pieces(v, io, fresh[i], &used, &copied, &out[got]);
+        whole = take_pieces(v, io, fresh[i], &copied, &out[got]);
         if (whole) {
             got += out[got] != NULL;
             i++;
@@ -239,9 +243,8 @@ static inline __attribute__((always_inline)) unsigned receive(struct vhost_ring 
         }
     }
     packet_return(pool, fresh + i, n - i);
-    v->returned = (uint16_t)(used - v->used);
-    if (v->returned)
-        publish(v, (uint16_t)used);
+    if (i && !v->n_loans)
+        publish(v, v->avail);
     prepare(v, all - i, false, header);
     return got;
 }

@@ -105,7 +105,7 @@ static void sends(bool packed, bool event_idx, bool mergeable, uint32_t buffer)
 static void receives(bool packed, bool event_idx)
 {
     static struct packet *loans[SIZE];
-    static uint16_t back[SIZE];
+    static struct vhost_back back[SIZE];
     struct dp_shm_port counters = {0};
     uint64_t drops[DP_N_DROPS] = {0};
     struct port_io io = {.pool = &pool, .counters = &counters, .drops = drops};
