@@ -143,8 +143,13 @@ class Guests:
         os.kill(self.process.pid, signal.SIGCONT)
         time.sleep(0.05)
 
+    def seen(self) -> dict:
+        """What the guests have seen since this was asked the last time."""
+        self.process.send_signal(signal.SIGUSR1)
+        return json.loads(self.process.stdout.readline())
+
     def stop(self) -> dict:
-        """What the guests have seen."""
+        """The same for the last time."""
         os.kill(self.process.pid, signal.SIGCONT)
         self.process.terminate()
         text, errors = self.process.communicate(timeout=30)
@@ -153,12 +158,15 @@ class Guests:
         return json.loads(text)
 
     def sample(self, seconds: float) -> dict:
+        self.seen()
         self.switch.begin()
         begin = time.monotonic()
         time.sleep(seconds)
         busy: Busy = self.switch.end()
         passed = time.monotonic() - begin
-        return {"cycles": busy.cycles, "mpps": busy.packets / passed / 1e6, "stages": busy.stages, "decided": busy.decided / passed}
+        seen = self.seen()
+        return {"cycles": busy.cycles, "mpps": busy.packets / passed / 1e6, "stages": busy.stages, "decided": busy.decided / passed,
+                "latency": seen["streams"][0]["latency"], "stall_ms": seen["stall_ms"]}
 
 
 def prepare(row: Row, switches: list[Switch], directory: Path) -> list[str]:
@@ -179,6 +187,8 @@ def prepare(row: Row, switches: list[Switch], directory: Path) -> list[str]:
 
 
 def value(row: Row, sample: dict) -> float:
+    if row.unit == "µs":
+        return sample["latency"].get("p50_ns", 0) / 1000
     return sample["decided"] if row.unit.startswith("flows/s") else sample["cycles"]
 
 
@@ -213,14 +223,12 @@ def run_row(row: Row, switches: list[Switch], directory: Path, samples: int, sec
         for name, each in guests:
             each.switch.resume()
             seen = each.stop()
-            results[name].update(latency=seen["streams"][0]["latency"], stall_ms=seen["stall_ms"], hz=seen["tsc_hz"])
+            results[name].update(stall_ms=sum(sample["stall_ms"] for sample in results[name]["samples"]), hz=seen["tsc_hz"])
             each.switch.pause()
     return results
 
 
 def figure(row: Row, result: dict) -> float:
-    if row.unit == "µs":
-        return result["latency"].get("p50_ns", 0) / 1000
     values = sorted(value(row, sample) for sample in result["samples"])
     quarter = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
     return quarter[2] if row.unit.startswith("flows/s") else quarter[0]
@@ -228,11 +236,10 @@ def figure(row: Row, result: dict) -> float:
 
 def told(row: Row, result: dict) -> str:
     """The figure, and in brackets the median and the upper quartile of the samples."""
-    if row.unit == "µs":
-        return f"{figure(row, result):.2f}"
     values = sorted(value(row, sample) for sample in result["samples"])
     quarter = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
-    return f"{figure(row, result):,.0f} ({quarter[1]:,.0f}, {quarter[2]:,.0f})"
+    digits = 2 if row.unit == "µs" else 0
+    return f"{figure(row, result):,.{digits}f} ({quarter[1]:,.{digits}f}, {quarter[2]:,.{digits}f})"
 
 
 @dataclass

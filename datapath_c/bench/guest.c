@@ -31,6 +31,7 @@ static const char usage[] =
     "      a stream from that port; rate 0 (default) is as fast as it goes; outstanding: a closed loop\n"
     "  --seconds S       measured (default 2)      --warm-up S   before that (default 0.5)\n"
     "                    SIGTERM ends the measurement early. SIGSTOP and SIGCONT: the time in between doesn't count\n"
+    "                    SIGUSR1: results so far on a line of their own, and everything is counted anew\n"
     "  --wait S          for the back-end (default 10)\n"
     "  --go              when all is set up, print \"ready\" on stderr and wait for a line on stdin\n"
     "  --dump N          print the first N frames received, in hexadecimal, to stderr\n"
@@ -199,11 +200,16 @@ static void reset(uint64_t now)
     }
 }
 
-static volatile sig_atomic_t ended;
+static volatile sig_atomic_t ended, asked;
 
 static void end_early(int signal)
 {
     ended = 1;
+}
+
+static void ask(int signal)
+{
+    asked = 1;
 }
 
 /* What was due in the meantime isn't made up for, and what was on its way isn't counted as the switch's. */
@@ -213,27 +219,6 @@ static void after_pause(uint64_t now)
     for (unsigned i = 0; i < n_loads; i++) {
         loads[i].due = (double)now;
         loads[i].last_return = now;
-    }
-}
-
-static void run(double seconds)
-{
-    uint64_t now = __rdtsc(), end = now + (uint64_t)(seconds * (double)clock_hz), limit = clock_from_us(STALL_US);
-    for (uint64_t before; now < end && !ended;) {
-        for (unsigned i = 0; i < n_loads; i++)
-            send_stream(&loads[i], __rdtsc());
-        for (unsigned i = 0; i < n_ports; i++)
-            receive(i);
-        before = now;
-        now = __rdtsc();
-        if (now - before > clock_from_ms(PAUSE_MS)) {
-            after_pause(now);
-            end += now - before;
-        } else if (now - before > limit) {
-            stalls++;
-            stall_cycles += now - before;
-            stall_end = now;
-        }
     }
 }
 
@@ -273,6 +258,33 @@ static void print_results(double seconds)
         printf("}");
     }
     printf("]}\n");
+}
+
+static void run(double seconds)
+{
+    uint64_t now = __rdtsc(), end = now + (uint64_t)(seconds * (double)clock_hz), limit = clock_from_us(STALL_US);
+    for (uint64_t before, begin = now; now < end && !ended;) {
+        if (__builtin_expect(asked, 0)) {
+            asked = 0;
+            print_results((double)(now - begin) / (double)clock_hz);
+            fflush(stdout);
+            reset(begin = now = __rdtsc());
+        }
+        for (unsigned i = 0; i < n_loads; i++)
+            send_stream(&loads[i], __rdtsc());
+        for (unsigned i = 0; i < n_ports; i++)
+            receive(i);
+        before = now;
+        now = __rdtsc();
+        if (now - before > clock_from_ms(PAUSE_MS)) {
+            after_pause(now);
+            end += now - before;
+        } else if (now - before > limit) {
+            stalls++;
+            stall_cycles += now - before;
+            stall_end = now;
+        }
+    }
 }
 
 static int complain(const char *what, const char *where, const char *why)
@@ -333,6 +345,7 @@ int main(int argc, char **argv)
     }
     clock_init(false);
     signal(SIGTERM, end_early);
+    signal(SIGUSR1, ask);
     for (unsigned i = 0; i < n_loads; i++) {
         struct load *l = &loads[i];
         if (l->port >= n_ports || l->queue >= ports[l->port].n_pairs)

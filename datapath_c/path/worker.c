@@ -51,6 +51,7 @@ struct worker *worker_new(struct datapath *dp, unsigned id, int *error)
     clerk_start(&w->clerk, w->row, &w->row->system[DP_SYS_IDLE]);
     w->now = w->last_poll = w->last_work = w->last_decision = w->clerk.since;
     w->now_s = (uint32_t)(w->now / clock_hz);
+    w->next_second = (w->now_s + UINT64_C(1)) * clock_hz;
     return w;
 }
 
@@ -258,16 +259,21 @@ bool worker_step(struct worker *w)
     bool any = false;
     urcu_qsbr_quiescent_state();
     w->row->loops++;
-    uint64_t second = w->now / clock_hz;
-    w->now_s = (uint32_t)second;
+    if (w->now >= w->next_second) {
+        w->now_s = (uint32_t)(w->now / clock_hz);
+        w->next_second = (w->now_s + UINT64_C(1)) * clock_hz;
+    }
     if (w->letters || !mailbox_empty(&w->mail)) {
         worker_account(w, &w->row->system[DP_SYS_HOUSEKEEPING]);
         carry_out_letters(w);
         any = true;
     }
     struct subject *s = scheduler_pick(&w->sched, w->now);
-    if (!s && (w->letters || idle(w)))
-        return true;
+    if (!s && (w->letters || idle(w))) {
+        /* What has just come is begun at once, but for what the main thread wants. */
+        if (w->letters || !w->dp->threaded || !(s = scheduler_pick(&w->sched, w->now)))
+            return true;
+    }
     if (!s) {
         runqueue_lull(&w->sched.queue);
         return any;

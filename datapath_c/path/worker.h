@@ -72,7 +72,8 @@ struct worker {
     uint32_t n_quiet;
     uint64_t last_look;        /* at the other ports, while it has rings to look at */
     uint64_t now;              /* of the last account switch */
-    uint32_t now_s;            /* the same in seconds, for ageing */
+    uint32_t now_s;            /* the same in seconds, for ageing; until `next_second` */
+    uint64_t next_second;
     uint64_t last_poll, last_work, last_decision, last_packet_in;
     /* By tenant: odd while a turn that was suspended hasn't finished what it had begun. Read by the main thread. */
     _Atomic uint32_t turns[DP_MAX_TENANTS];
