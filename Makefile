@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 15
 MESSAGES ?= 1000000
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python test-qemu ryu-env bench bench-vm bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python test-qemu ryu-env bench bench-vm bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env soak clean
 
 all: build
 
@@ -70,6 +70,12 @@ test-python: deps-test build ryu-env faucet-env
 QEMU := tests/system/test_qemu_guest.py tests/system/test_qemu_vhost_user.py tests/system/test_qemu_migration.py
 test-qemu: deps-test build
 	$(SUDO) env PATH="$$PATH" VSWITCH_SKIP_NOTHING=1 $(BIN)/python -P -m pytest $(QEMU)
+
+# Mixed load while everything comes and goes: memory stays flat, every packet is accounted for. An hour, or MINUTES; with
+# VSWITCH_DATAPATH=build/asan/datapath_c/vswitch-datapath (make test-c makes it) under the sanitizers.
+MINUTES ?= 60
+soak: deps-test build
+	$(SUDO) env PATH="$$PATH" VSWITCH_DATAPATH=$(abspath $(VSWITCH_DATAPATH)) $(BIN)/python -P tests/soak/soak.py --minutes $(MINUTES)
 
 bench: deps-test build
 	$(SUDO) $(BIN)/python -P benchmarks/containers.py
