@@ -165,6 +165,8 @@ class Guests:
         busy: Busy = self.switch.end()
         passed = time.monotonic() - begin
         seen = self.seen()
+        if busy.packets and not any(port["received"] for port in seen["ports"]):
+            raise RuntimeError(f"{self.switch.name} delivered none of {busy.packets} packets: what it costs to drop them is no figure")
         return {"cycles": busy.cycles, "mpps": busy.packets / passed / 1e6, "stages": busy.stages, "decided": busy.decided / passed,
                 "latency": seen["streams"][0]["latency"], "stall_ms": seen["stall_ms"]}
 

@@ -254,6 +254,25 @@ static void carry_out_letters(struct worker *w)
     }
 }
 
+static bool is_fed(const struct worker *w, const struct subject *s)
+{
+    return s != &w->uplink && ((const struct wtenant *)s)->fed;
+}
+
+/* What has come through the tunnels' uplink goes on before more of it is received, where its tenant would be next but for the uplink's:
+ * else one who receives at others' cost would always be, and fill their queues. One turn, lest what is behind it in the uplink waits for
+ * all of it. */
+static struct subject *after_uplink(struct worker *w, struct subject *s)
+{
+    if (!s || s == &w->uplink || !((struct wtenant *)s)->feeds)
+        return s;
+    struct subject *next = scheduler_behind(&w->sched, s);
+    if (!next || !is_fed(w, next))
+        return s;
+    scheduler_pick_instead(&w->sched, s, next, w->now);
+    return next;
+}
+
 bool worker_step(struct worker *w)
 {
     bool any = false;
@@ -278,10 +297,15 @@ bool worker_step(struct worker *w)
         runqueue_lull(&w->sched.queue);
         return any;
     }
+    s = after_uplink(w, s);
     struct wtenant *t = s == &w->uplink ? NULL : (struct wtenant *)s;
     if (t) {
+        bool fed = t->fed;
+        t->fed = false;
         uint64_t cycles = turn_run(w, t);
         scheduler_charge(&w->sched, s, w->now, cycles, turn_due(t));
+        if (fed)
+            w->left_over = t->first ? t->first->n : 0;
     } else {
         bool more;
         uint64_t cycles = vtep_receive(w->dp->vtep, w, &more);

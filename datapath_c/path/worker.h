@@ -36,6 +36,8 @@ struct wtenant {
     uint64_t spent;            /* cycles of its turns */
     struct fiber *fiber;       /* the stack of the turn that has begun */
     bool suspended;            /* in the middle of something */
+    bool feeds;                /* in its last turn it received for others, through the tunnels' uplink */
+    bool fed;                  /* it was received for, and has not had a turn since */
     const struct port *at;     /* where the batch in hand came from; only to tell of */
 };
 
@@ -68,6 +70,7 @@ struct worker {
     uint64_t looked;           /* clock, when time was last looked at within a turn */
     uint64_t stalled;          /* cycles of this stretch in which the machine had taken the core away */
     uint64_t *stage;           /* what the turn was in when it was suspended */
+    uint32_t left_over;        /* packets that whoever was received for last left in its queue */
     struct rxq *quiet;         /* rings in memory that had nothing when last looked at, in a circle; the next to look at first */
     uint32_t n_quiet;
     uint64_t last_look;        /* at the other ports, while it has rings to look at */
