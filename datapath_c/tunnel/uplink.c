@@ -5,6 +5,7 @@
 #include "base/checksum.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/step.h"
 #include "flow/bridge.h"
 #include "flow/openflow.h"
 #include "path/worker.h"
@@ -14,6 +15,7 @@
 
 #define STALE_S 30             /* a neighbour that was not heard of for so long is asked again, and used meanwhile */
 #define BACKLOG 256            /* frames of a VNI that wait for its tenant's turns: more would have left the caches when it is theirs */
+#define TAKE_UNITS 2           /* of base/step.h, on virtual clocks: what a packet is told apart and decapsulated for */
 #define TTL 64
 #define FIRST_PORT 49152       /* of the source ports that flows are spread over (RFC 7348, 5) */
 #define PORT_BITS 14
@@ -300,6 +302,7 @@ unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, st
         }
     }
     wake_fed(w, &d);
+    step_spend(n * TAKE_UNITS);
     worker_account(w, bucket);
     uint64_t each = (w->now - before) / n;
     for (unsigned i = 0, k; i < taken; i += k) {

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/defer.h"
+#include "base/step.h"
 #include "flow/bridge.h"
 #include "path/datapath.h"
 #include "path/parse.h"
@@ -250,6 +251,7 @@ static void send_frame(struct port *p, struct port_io *io, struct packet *packet
 static unsigned vxlan_rx(struct rxq *q, struct port_io *io, struct packet **out, unsigned max)
 {
     unsigned n = rxq_pop(q, io, out, max);
+    step_spend(n);
     for (unsigned i = 0; i < n; i++)
         inner_restore_offloads(out[i], q->port->mtu);
     return n;
