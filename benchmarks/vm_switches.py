@@ -258,6 +258,11 @@ VNI, NEAR, FAR = 1001, "198.51.100.1", "198.51.100.2"
 NEAR_MAC, FAR_MAC = "02:00:00:00:01:01", "02:00:00:00:01:02"
 
 
+class OpenVswitchSegments(OpenVswitch):
+    """With segmentation offload, which it has to be told of (Documentation/topics/userspace-tso.rst)."""
+    settings = ("other_config:userspace-tso-enable=true",)
+
+
 class OursTunnel(Ours):
     """Port 1 is a guest's, port 2 of the same bridge a tunnel, whose frames leave through the second guest's socket."""
 
