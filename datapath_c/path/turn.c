@@ -57,7 +57,7 @@ static bool alone(const struct worker *w)
 static bool go_on(struct worker *w, struct wtenant *t)
 {
     /* On a virtual clock nobody can come meanwhile: packets arrive between two steps of the loop. */
-    if (clock_virtual || !alone(w) || limit_due(&t->tenant->limit) || w->clerk.since - w->last_poll >= clock_from_us(POLL_INTERVAL_US))
+    if (clock_virtual || !alone(w) || limit_due(&t->tenant->limit) || w->clerk.since - w->last_poll >= w->poll_interval)
         return false;
     worker_account(w, w->clerk.bucket);
     if (w->quiet && polling_look(w, RINGS) && !alone(w))

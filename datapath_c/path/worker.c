@@ -49,6 +49,7 @@ struct worker *worker_new(struct datapath *dp, unsigned id, int *error)
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
     epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->mail.event_fd, &e);
     clerk_start(&w->clerk, w->row, &w->row->system[DP_SYS_IDLE]);
+    w->poll_interval = clock_from_us(POLL_INTERVAL_US);
     w->now = w->last_poll = w->last_work = w->last_decision = w->clerk.since;
     w->now_s = (uint32_t)(w->now / clock_hz);
     w->next_second = (w->now_s + UINT64_C(1)) * clock_hz;
@@ -210,6 +211,13 @@ static bool poll_ports(struct worker *w, uint64_t timeout)
     return n > 0;
 }
 
+/* A call into the kernel costs as much as ten packets. */
+static uint64_t poll_interval(const struct worker *w)
+{
+    bool rings = w->dp->poll && !w->n_told && (w->id || !vtep_listens(w->dp));
+    return clock_from_us(rings ? RINGS_INTERVAL_US : POLL_INTERVAL_US);
+}
+
 /* Nobody has work: spin for a while, then sleep until a port or the main thread has something. */
 static bool idle(struct worker *w)
 {
@@ -223,9 +231,10 @@ static bool idle(struct worker *w)
     if (w->quiet) {
         if (polling_look(w, w->n_quiet))
             return true;
-        if (w->now - w->last_look < clock_from_us(RING_INTERVAL_US))
+        if (w->now - w->last_look < (w->poll_interval > clock_from_us(POLL_INTERVAL_US) ? w->poll_interval : clock_from_us(RING_INTERVAL_US)))
             return false;
         w->last_look = w->now;
+        w->poll_interval = poll_interval(w);
     }
     /* Not beyond when a limit lets somebody run again. */
     uint64_t longest = clock_from_ms(SLEEP_MS), next = scheduler_next(&w->sched);
@@ -315,8 +324,9 @@ bool worker_step(struct worker *w)
     worker_decided(w, w->now, t);
     if (w->quiet)
         polling_look(w, RINGS);
-    if (w->now - w->last_poll >= clock_from_us(POLL_INTERVAL_US)) {
+    if (w->now - w->last_poll >= w->poll_interval) {
         w->last_poll = w->now;
+        w->poll_interval = poll_interval(w);
         poll_ports(w, 0);
         worker_account(w, &w->row->system[DP_SYS_POLL]);
         worker_decided(w, w->now, NULL);

@@ -307,6 +307,12 @@ void vtep_forget_port(struct datapath *dp, struct port *p)
         change_map(dp->vtep, 0, NULL, p);
 }
 
+bool vtep_listens(const struct datapath *dp)
+{
+    const struct vtep *v = __atomic_load_n(&dp->vtep, __ATOMIC_ACQUIRE);
+    return v && (v->receive[0][0] >= 0 || v->receive[1][0] >= 0);
+}
+
 int vtep_socket(const struct vtep *v, int v6, uint32_t hash)
 {
     return v ? v->send[v6][hash % VTEP_SENDERS] : -1;

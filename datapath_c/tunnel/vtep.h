@@ -53,6 +53,8 @@ struct wtenant *vtep_owner(const struct vtep *v, struct worker *w, uint32_t vni,
 /* Drops a packet that its tenant has no room for, resp. that is nobody's. */
 void vtep_lose(struct worker *w, struct wtenant *t, const struct port *port, struct packet *p);
 void vtep_nobodys(struct worker *w, struct packet *p, enum drop why);
+/* Whether worker 0 has sockets of tunnels to receive from. Any thread. */
+bool vtep_listens(const struct datapath *dp);
 /* The socket for a flow of `hash` to an IPv4 (v6 = 0) or IPv6 address, or -1. */
 int vtep_socket(const struct vtep *v, int v6, uint32_t hash);
 
