@@ -66,8 +66,8 @@ test-python: deps-test build ryu-env faucet-env
 	  $(QEMU:%=--ignore=%)
 	@echo "not run here: $(QEMU) (make test-qemu)"
 
-# Guests in QEMU, by tap, macvtap and vhost-user: about five minutes, so not a part of make test.
-QEMU := tests/system/test_qemu_guest.py tests/system/test_qemu_vhost_user.py
+# Guests in QEMU, by tap, macvtap and vhost-user, and one that migrates: about six minutes, so not a part of make test.
+QEMU := tests/system/test_qemu_guest.py tests/system/test_qemu_vhost_user.py tests/system/test_qemu_migration.py
 test-qemu: deps-test build
 	$(SUDO) env PATH="$$PATH" VSWITCH_SKIP_NOTHING=1 $(BIN)/python -P -m pytest $(QEMU)
 

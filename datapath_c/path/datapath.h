@@ -85,6 +85,8 @@ int datapath_packet_out(struct bridge *b, const uint8_t *body, size_t len, fault
 int datapath_send_buffered(struct bridge *b, uint32_t buffer_id, fault *f);
 /* A frame arrives at a dummy port. */
 int datapath_inject(struct port *p, const uint8_t *frame, size_t len, const struct vnet_hdr *vnet, fault *f);
+/* A frame arrives at a port of any kind whose rx looks at its queue's own packets: as its driver tells it. */
+int datapath_arrive(struct port *p, const uint8_t *frame, size_t len, const struct vnet_hdr *vnet, fault *f);
 /* Calls done(arg) on the main thread when every worker has finished what it had begun for the tenant (0: for anybody). */
 void datapath_barrier(struct datapath *dp, uint32_t tenant, void (*done)(void *), void *arg);
 

@@ -1,4 +1,4 @@
-/* Frames that arrive at a dummy port. */
+/* Frames that arrive at a port otherwise than from its device: at a dummy port; what a driver says for its guest. */
 #include <errno.h>
 #include <stdlib.h>
 #include "path/worker.h"
@@ -35,6 +35,11 @@ int datapath_inject(struct port *p, const uint8_t *frame, size_t len, const stru
 {
     if (p->ops != &dummy_ops)
         return fault_set(f, EINVAL, "port", "port %u is not a dummy", p->port_no);
+    return datapath_arrive(p, frame, len, vnet, f);
+}
+
+int datapath_arrive(struct port *p, const uint8_t *frame, size_t len, const struct vnet_hdr *vnet, fault *f)
+{
     if (len > PACKET_MAX)
         return fault_set(f, EINVAL, "frame", "%zu bytes", len);
     struct injection *i = malloc(sizeof *i + len);

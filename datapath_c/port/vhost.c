@@ -282,6 +282,10 @@ static int vhost_describe(struct port *p, char *out, size_t size)
         for (unsigned i = 0; i < d->memory.n; i++)
             bytes += d->memory.at[i].size;
         SAY("\nmemory %llu bytes in %u regions\n", (unsigned long long)bytes, d->memory.n);
+        if (d->features & BIT(VHOST_F_LOG_ALL))
+            SAY("migration dirty pages are logged, %zu bytes of bits\n", d->memory.log_size);
+        if (d->announced)
+            SAY("announced %llu\n", (unsigned long long)d->announced);
     }
     for (unsigned i = 0; i < 2 * d->n_pairs; i++) {
         struct vhost_ring *v = &d->rings[i];

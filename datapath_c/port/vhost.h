@@ -109,6 +109,7 @@ struct vhost {
     uint16_t guest_mtu;
     unsigned n_pairs;          /* the most queue pairs */
     uint64_t connections;
+    uint64_t announced;        /* times that the guest was announced for it (SEND_RARP) */
     char last_error[VHOST_FAULT_MAX];  /* why the last connection ended, or "" */
     struct vhost_memory memory;
     struct vhost_ring rings[VHOST_MAX_RINGS];

@@ -107,6 +107,7 @@ struct filling {               /* a frame that is being written into one buffer 
     struct virtio_net_hdr_mrg_rxbuf header;
     uint32_t at, all;          /* bytes, the header included */
     uint8_t *count_at;         /* where the number of buffers goes, when it is known */
+    uint64_t count_guest;
     uint16_t buffers;
 };
 
@@ -124,9 +125,10 @@ static inline uint32_t fill_buffer(struct vhost_ring *v, struct filling *f, cons
         uint8_t *to = pieces[i].at;
         uint32_t room = pieces[i].len, from = f->at;
         if (f->at < v->header) {
-            if (v->header == 12 && !f->buffers && !i && room >= v->header)
+            if (v->header == 12 && !f->buffers && !i && room >= v->header) {
                 f->count_at = to + offsetof(struct virtio_net_hdr_mrg_rxbuf, num_buffers);
-            else if (!f->count_at && v->header == 12)
+                f->count_guest = pieces[i].guest;
+            } else if (!f->count_at && v->header == 12)
                 return vring_fail(v, "the first %u bytes of a buffer are in pieces", v->header);
             uint32_t take = v->header - f->at < room ? v->header - f->at : room;
             memcpy(to, (uint8_t *)&f->header + f->at, take);
@@ -147,10 +149,13 @@ static inline uint32_t fill_buffer(struct vhost_ring *v, struct filling *f, cons
 }
 
 /* How many buffers it took. */
-static inline unsigned filling_end(struct filling *f)
+static inline unsigned filling_end(struct vhost_ring *v, struct filling *f)
 {
-    if (f->count_at)
+    if (f->count_at) {
         memcpy(f->count_at, &f->buffers, 2);
+        if (v->logged)
+            vhost_log_write(v->memory, f->count_guest, v->header);
+    }
     return f->buffers;
 }
 

@@ -61,7 +61,8 @@ static inline uint8_t *vhost_guest_address(const struct vhost_memory *m, uint64_
     return NULL;
 }
 
-/* Notes that `len` bytes at a guest-physical address were written. */
+/* Notes that `len` bytes at a guest-physical address were written. After they were: the monitor forgets the note and copies the page
+ * at any moment. */
 void vhost_log_write(struct vhost_memory *m, uint64_t addr, uint64_t len);
 
 #endif

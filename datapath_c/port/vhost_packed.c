@@ -105,13 +105,13 @@ static void give_back(struct vhost_ring *v, struct giving *g, uint16_t id, uint3
     d->len = len;
     if (g->first) {
         __atomic_store_n(&d->flags, flags, __ATOMIC_RELEASE);
+        if (v->logged)
+            vhost_log_write(v->memory, vhost_guest_of(v->memory, d), sizeof *d);
     } else {
         g->first = d;
         g->first_flags = flags;
         g->old = v->used;
     }
-    if (v->logged)
-        vhost_log_write(v->memory, vhost_guest_of(v->memory, d), sizeof *d);
     advance(v, &v->used, &v->used_wrap, n);
 }
 
@@ -134,6 +134,8 @@ static void publish(struct vhost_ring *v, struct giving *g)
     if (!g->first)
         return;
     __atomic_store_n(&g->first->flags, g->first_flags, __ATOMIC_RELEASE);
+    if (v->logged)
+        vhost_log_write(v->memory, vhost_guest_of(v->memory, g->first), sizeof *g->first);
     if (v->call_fd < 0)
         return;
     /* As V0 in vhost_split.c. */
@@ -282,7 +284,7 @@ static unsigned put_frame(struct vhost_ring *v, struct giving *g, const struct p
     v->avail_wrap = wrap;
     for (unsigned i = 0; i < f.buffers; i++)
         give_back(v, g, parts[i].id, parts[i].len, parts[i].n);
-    return filling_end(&f);
+    return filling_end(v, &f);
 }
 
 unsigned packed_tx(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n)
@@ -318,6 +320,8 @@ bool packed_notify(struct vhost_ring *v, bool on)
 {
     v->quiet = !on;
     *(volatile uint16_t *)&v->device_event->flags = on ? VRING_PACKED_EVENT_FLAG_ENABLE : VRING_PACKED_EVENT_FLAG_DISABLE;
+    if (v->logged)
+        vhost_log_write(v->memory, vhost_guest_of(v->memory, v->device_event), sizeof *v->device_event);
     if (!on)
         return false;
     atomic_thread_fence(memory_order_seq_cst);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "path/datapath.h"
@@ -18,7 +19,7 @@ uint64_t vhost_features(const struct vhost *d)
 
 uint64_t vhost_protocol_features(void)
 {
-    return BIT(VHOST_P_MQ) | BIT(VHOST_P_LOG_SHMFD) | BIT(VHOST_P_REPLY_ACK) | BIT(VHOST_P_MTU) | BIT(VHOST_P_RESET_DEVICE) |
+    return BIT(VHOST_P_MQ) | BIT(VHOST_P_LOG_SHMFD) | BIT(VHOST_P_RARP) | BIT(VHOST_P_REPLY_ACK) | BIT(VHOST_P_MTU) | BIT(VHOST_P_RESET_DEVICE) |
            BIT(VHOST_P_CONFIGURE_MEM_SLOTS) | BIT(VHOST_P_STATUS);
 }
 
@@ -410,6 +411,26 @@ static const char *set_vring_enable(struct vhost *d)
     return NULL;
 }
 
+/* Where the guest is now, for switches on the way, told as if the guest had said it: it has moved here, and can't announce itself. A
+ * reverse ARP request (RFC 903) for its own address, as QEMU sends them. */
+static const char *send_rarp(struct vhost *d)
+{
+    const uint8_t *mac = d->in.bytes;
+    static const uint8_t zero[6], fixed[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
+    uint8_t frame[60] = {255, 255, 255, 255, 255, 255};
+    fault f;
+    if (mac[0] & 1 || !memcmp(mac, zero, 6))
+        return "SEND_RARP: not the address of a device";
+    memcpy(frame + 6, mac, 6);
+    memcpy(frame + 12, fixed, sizeof fixed);
+    memcpy(frame + 22, mac, 6);    /* of the sender; its IP address stays 0 */
+    memcpy(frame + 32, mac, 6);    /* of the target */
+    if (datapath_arrive(d->port, frame, sizeof frame, NULL, &f))
+        return "SEND_RARP: out of memory";
+    d->announced++;
+    return NULL;
+}
+
 static const char *reply_u64(struct vhost *d, uint64_t value)
 {
     return vhost_reply(d, &value, sizeof value, -1);
@@ -469,6 +490,8 @@ static const char *carry_out(struct vhost *d, bool *replied)
         return set_vring_err(d);
     case VHOST_SET_VRING_ENABLE:
         return set_vring_enable(d);
+    case VHOST_SEND_RARP:
+        return send_rarp(d);
     case VHOST_NET_SET_MTU:
         if (d->in.u64 < 68 || d->in.u64 > 65535)
             return "NET_SET_MTU: not an MTU";

@@ -62,9 +62,9 @@ static void publish(struct vhost_ring *v, uint16_t used)
     uint16_t old = v->used;
     v->used = used;
     v->returned = 0;
+    __atomic_store_n(&v->device->idx, used, __ATOMIC_RELEASE);
     if (v->logged && v->log_addr)
         vhost_log_write(v->memory, v->log_addr, 4 + 8ull * v->size);
-    __atomic_store_n(&v->device->idx, used, __ATOMIC_RELEASE);
     if (v->call_fd < 0)
         return;
     /* V0: pairs with the driver's barrier between changing its wish and looking at the index (virtio 1.2, 2.7.7). */
@@ -270,7 +270,7 @@ static unsigned put_frame(struct vhost_ring *v, const struct packet *p, uint16_t
             return 0;
         give_back(v, place, head, into);
     }
-    return filling_end(&f);
+    return filling_end(v, &f);
 }
 
 static inline __attribute__((always_inline)) unsigned deliver(struct vhost_ring *v, struct packet **packets, unsigned n, uint32_t header)
@@ -347,6 +347,8 @@ bool split_notify(struct vhost_ring *v, bool on)
     } else {
         *(volatile uint16_t *)&v->device->flags = on ? 0 : VRING_USED_F_NO_NOTIFY;
     }
+    if (v->logged && v->log_addr)
+        vhost_log_write(v->memory, v->log_addr + (v->event_idx ? 4 + 8ull * v->size : 0), 2);
     if (!on)
         return false;
     /* V2: as V0, the other way. */

@@ -33,18 +33,21 @@ class Guest:
     """Emulated: a stock kernel boots so on any machine."""
 
     def __init__(self, host: Namespace, backend: tuple[str, ...], mac: str, directory: Path, descriptors: tuple[int, ...] = (),
-                 cpus: int = 1, card: str = ""):
-        """`backend` are QEMU's options for netdev net0, `card` more settings of the device."""
+                 cpus: int = 1, card: str = "", monitor: Path | None = None, incoming: str = ""):
+        """`backend` are QEMU's options for netdev net0, `card` more settings of the device. QEMU listens for its machine protocol at
+        `monitor`; it waits for a guest that migrates here at `incoming`, rather than boot one."""
         self._numbers = itertools.count(1)
         self._seen = b""
         self._qemu = host.start(
             "qemu", "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(cpus),
             "-m", MEMORY, "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", guest_kernel.kernel(),
             "-initrd", guest_kernel.initramfs(directory), "-append", "console=ttyS0 quiet panic=-1 mitigations=off",
-            *backend, "-device", CARD.format(mac=mac) + card, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            *backend, "-device", CARD.format(mac=mac) + card, *(("-qmp", f"unix:{monitor},server=on,wait=off") if monitor else ()),
+            *(("-incoming", incoming) if incoming else ()), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             bufsize=0, pass_fds=descriptors)
         # What is typed before the kernel has its serial port may be lost.
-        self._read_to(guest_kernel.READY.encode(), "boot", 60)
+        if not incoming:
+            self._read_to(guest_kernel.READY.encode(), "boot", 60)
 
     def run(self, command: str, timeout: float = 20) -> str:
         """What a shell command prints; Failure when it fails."""
@@ -69,6 +72,16 @@ class Guest:
             self._seen += chunk
         before, _, self._seen = self._seen.partition(mark)
         return before.decode(errors="replace")
+
+    def start(self, name: str, command: str) -> None:
+        """Runs a command beside the shell, which must not be its parent: busybox' ends when a child ends while it reads."""
+        self.run(f"(setsid {command} </dev/null & echo $! >/tmp/{name}.pid)")
+
+    def kill(self, name: str, signal: str = "KILL") -> None:
+        self.run(f"kill -{signal} $(cat /tmp/{name}.pid)")
+
+    def runs(self, name: str) -> bool:
+        return "yes" in self.run(f"kill -0 $(cat /tmp/{name}.pid) 2>/dev/null && echo yes || true")
 
     def offloads(self) -> set[str]:
         """Those that guest and QEMU agreed on."""

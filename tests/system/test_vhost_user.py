@@ -7,8 +7,8 @@ import time
 
 import pytest
 from running_daemon import Daemon
-from vhost_guest import (BUFFER, F_CSUM, F_GUEST_CSUM, F_HOST_TSO4, F_INDIRECT, F_MRG_RXBUF, GUEST_BASE, HEADER, INDIRECT, NEXT, SIZE,
-                         WRITE, Guest)
+from vhost_guest import (BUFFER, F_CSUM, F_GUEST_CSUM, F_HOST_TSO4, F_INDIRECT, F_MRG_RXBUF, GUEST_BASE, HEADER, INDIRECT, NEXT,
+                         SEND_RARP, SET_LOG_BASE, SIZE, WRITE, Guest)
 
 from vswitch.model.objects import Bridge, Port, Tenant
 from vswitch.model.store import State
@@ -317,7 +317,9 @@ def test_memory_that_makes_no_sense_ends_the_connection(switch, guests, regions)
 @pytest.mark.parametrize("request_, body, says", [
     (2, struct.pack("<Q", 1 << 63), "not offered"), (8, struct.pack("<II", 99, 64), "no such ring"),
     (8, struct.pack("<II", 0, 63), "not a ring's size"), (8, struct.pack("<II", 0, 1 << 20), "not a ring's size"),
-    (9, b"\0" * 8, "too short"), (25, b"\0" * 16, "not negotiated"), (99, b"", "too short"), (20, struct.pack("<Q", 1), "not an MTU")])
+    (9, b"\0" * 8, "too short"), (25, b"\0" * 16, "not negotiated"), (99, b"", "too short"), (20, struct.pack("<Q", 1), "not an MTU"),
+    (SEND_RARP, bytes(8), "not the address of a device"), (SEND_RARP, b"\x01" * 8, "not the address of a device"), (SEND_RARP, b"\2", "too short"),
+    (SET_LOG_BASE, struct.pack("<QQ", 4096, 0), "no file was passed along"), (SET_LOG_BASE, b"\0" * 8, "too short")])
 def test_messages_that_make_no_sense(switch, guests, request_, body, says):
     one = guests(switch.paths[1])
     one.send_message(request_, body)
@@ -330,6 +332,43 @@ def test_a_ring_outside_of_memory(switch, guests):
     switch.wait_for(lambda: "does not lie in the guest's memory" in detail(switch, 1)["ring.1"])
     one.set_up(one.rings[1], shift=1 << 40)
     switch.wait_for(lambda: "does not lie in the guest's memory" in detail(switch, 1)["ring.1"])
+
+
+def test_what_is_written_while_a_guest_migrates_is_noted(switch, guests):
+    one, two = guests(switch.paths[1]), guests(switch.paths[2], F_MRG_RXBUF, memory=70000)
+    log = os.memfd_create("log")
+    os.ftruncate(log, (GUEST_BASE + two.size) // 4096 // 8 + 1)
+    try:
+        for fill in range(4):
+            if fill == 1:
+                two.migrate(log, os.fstat(log).st_size)
+                assert "dirty pages are logged" in detail(switch, 2)["migration"]
+                before = bytes(two.memory)
+            one.send(frame(2, 1500 + fill, fill))
+            assert two.receive()[0] == frame(2, 1500 + fill, fill)
+            two.send(frame(1, 900, fill))
+            assert one.receive()[0] == frame(1, 900, fill)
+        bits = os.pread(log, os.fstat(log).st_size, 0)
+        pages = {page for page in range(two.size // 4096) if bits[(GUEST_BASE // 4096 + page) // 8] >> page % 8 & 1}
+        assert sum(map(int.bit_count, bits)) == len(pages), "no page is noted that the guest does not have"
+        # The guest's own: available rings, and frames to send with their descriptors. The switch's: used rings, frames received.
+        sends = two.rings[1]
+        used = {(r.base + 8192) // 4096 for r in two.rings}
+        assert used <= pages
+        changed = {page for page in range(two.size // 4096) if two.memory[page * 4096:page * 4096 + 4096] != before[page * 4096:page * 4096 + 4096]}
+        own = {r.base // 4096 + k for r in two.rings for k in (0, 1)} | {page for i in range(SIZE) for page in
+               range(sends.buffer(i) // 4096, (sends.buffer(i) + BUFFER - 1) // 4096 + 1)}
+        assert changed - own <= pages and changed & pages > used
+    finally:
+        os.close(log)
+
+
+def test_a_guest_is_announced_for_it(switch, guests):
+    one, two = guests(switch.paths[1]), guests(switch.paths[2])
+    one.send_message(SEND_RARP, MACS[4] + b"\0\0")
+    received, _ = two.receive()
+    assert received == b"\xff" * 6 + MACS[4] + bytes.fromhex("8035 0001 0800 06 04 0003") + MACS[4] + bytes(4) + MACS[4] + bytes(22)
+    assert detail(switch, 1)["announced"] == "1"
 
 
 def test_memory_changes_under_traffic(switch, guests):

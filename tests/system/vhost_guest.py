@@ -16,6 +16,8 @@ GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE, SET_LOG_BASE = 1, 2, 3, 5,
 SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 8, 9, 10, 11
 SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR = 12, 13, 14
 GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, SET_VRING_ENABLE = 15, 16, 17, 18
+SEND_RARP = 19
+VRING_LOG = 1                   # flag of SET_VRING_ADDR
 NEXT, WRITE, INDIRECT = 1, 2, 4
 GUEST_BASE = 1 << 32
 SIZE = 64                       # of each ring
@@ -120,8 +122,8 @@ class Guest:
     def send_u64(self, request: int, value: int, *fds: int) -> None:
         self.send_message(request, struct.pack("<Q", value), fds)
 
-    def ask(self, request: int, body: bytes = b"") -> int:
-        self.send_message(request, body)
+    def ask(self, request: int, body: bytes = b"", *fds: int) -> int:
+        self.send_message(request, body, fds)
         self.socket.settimeout(10)
         answer = self.socket.recv(20, socket.MSG_WAITALL)
         assert len(answer) == 20, "the switch ended the connection"
@@ -132,12 +134,23 @@ class Guest:
         body = struct.pack("<II", len(regions), 0) + b"".join(struct.pack("<QQQQ", *region) for region in regions)
         self.send_message(SET_MEM_TABLE, body, (self.fd,) * len(regions))
 
+    def migrate(self, log: int, size: int) -> None:
+        """The switch notes from now on what it writes, in `size` bytes of the file `log`, as QEMU asks for it."""
+        assert self.ask(SET_LOG_BASE, struct.pack("<QQ", size, 0), log) == 0
+        self.send_u64(SET_FEATURES, self.features | 1 << F_LOG_ALL)
+        for ring in self.rings:
+            self.send_address(ring, VRING_LOG)
+        self.ask(GET_FEATURES)
+
+    def send_address(self, ring: Ring, flags: int = 0, shift: int = 0) -> None:
+        at = GUEST_BASE + ring.base + shift
+        self.send_message(SET_VRING_ADDR, struct.pack("<IIQQQQ", ring.index, flags, at, at + 8192, at + 4096, at + 8192))
+
     def set_up(self, ring: Ring, base: int = 0, shift: int = 0) -> None:
         """`shift`: the ring's parts lie that much beside where they should."""
-        at = GUEST_BASE + ring.base + shift
         self.send_message(SET_VRING_NUM, struct.pack("<II", ring.index, SIZE))
         self.send_message(SET_VRING_BASE, struct.pack("<II", ring.index, base))
-        self.send_message(SET_VRING_ADDR, struct.pack("<IIQQQQ", ring.index, 0, at, at + 8192, at + 4096, 0))
+        self.send_address(ring, shift=shift)
         self.send_u64(SET_VRING_CALL, ring.index, ring.call)
         self.send_u64(SET_VRING_ERR, ring.index, ring.err)
         self.send_u64(SET_VRING_KICK, ring.index, ring.kick)

@@ -121,6 +121,99 @@ async def test_loss():
         await peer.channel.request(lib.DP_BARRIER)
 
 
+FLOW_MOD = bytes.fromhex("040e0038 00000001") + bytes(16) + b"\0\0\0\0\0\0\0\7" + b"\xff" * 12 + bytes.fromhex("0002 0000 0001 0004 00000000")
+BARRIER = bytes.fromhex("04140008 00000002")
+CLEAN = bytes(ffi.buffer(ffi.new("struct dp_batch_reply *", [1, 0])))
+
+
+class Exchange(Peer):
+    """Flow-mods and a barrier, and what of the channel's callbacks was called."""
+
+    async def begin(self):
+        greeting = self.channel.request(lib.DP_BARRIER)
+        self.receive()
+        self.send(lib.DP_BARRIER, 1)
+        await greeting
+        self.told = []
+        return self
+
+    def run(self, data):
+        callbacks = [lambda what, name=name: self.told.append((name, what)) for name in ("part", "reply", "error")]
+        return self.channel.exchange(9, 4, lib.CODEC_STANDARD, data, lambda: callbacks)
+
+    @classmethod
+    async def begun(cls):
+        return await cls().begin()
+
+
+async def test_an_exchange_is_answered_at_once_and_gives_the_journals_records():
+    peer = await Exchange.begun()
+    peer.send(lib.DP_FLOW_MOD, 2, CLEAN, lib.DP_F_REPLY)
+    n, records_ = peer.run(FLOW_MOD + BARRIER)
+    head, body = peer.receive()
+    assert (head.type, head.flags, head.object, n) == (lib.DP_FLOW_MOD, lib.DP_F_BARRIER, 9, 1)
+    sent, logged = body[8:], records_[4:]
+    assert records_[:4] == len(sent).to_bytes(4, "big") and body[:8] == (1).to_bytes(4, "little") + len(sent).to_bytes(4, "little")
+    assert logged[:36] == sent[:36] and sent[36:38] == b"\0\2" and logged[36:38] == b"\0\0"     # checks overlap only once
+    assert peer.told == [] and peer.channel.last_xid == 2
+    peer.channel.close()
+    assert peer.told == [] and len(peer.lost) == 1          # nobody waits for it any more
+
+
+async def test_an_exchanges_late_answer_and_what_comes_before_it():
+    peer = await Exchange.begun()
+    peer.send(lib.DP_EV_PACKET_IN, 0, b"event", object_=9)
+    assert peer.run(FLOW_MOD * 2 + BARRIER) == (0, b"")
+    assert peer.events == [(lib.DP_EV_PACKET_IN, 9, b"event")] and peer.told == []
+    peer.send(lib.DP_FLOW_MOD, 2, b"early", lib.DP_F_REPLY | lib.DP_F_MORE)
+    behind = peer.channel.request(lib.DP_BARRIER, 9)
+    peer.send(lib.DP_FLOW_MOD, 2, CLEAN, lib.DP_F_REPLY)
+    peer.send(lib.DP_BARRIER, 3, b"", lib.DP_F_REPLY)
+    await behind
+    assert peer.told == [("part", b"early"), ("reply", CLEAN)]
+    assert peer.run(FLOW_MOD + BARRIER) == (0, b"") and peer.channel.last_xid == 4      # again nothing comes
+    peer.channel.close()
+    assert [name for name, _ in peer.told] == ["part", "reply", "error"] and isinstance(peer.told[2][1], UnavailableError)
+
+
+@pytest.mark.parametrize("n_errors, flags, kind", [(1, lib.DP_F_REPLY, "reply"), (0, lib.DP_F_REPLY | lib.DP_F_MORE, "part")])
+async def test_an_exchanges_answer_that_tells_of_more_goes_to_its_callbacks(n_errors, flags, kind):
+    peer, body = await Exchange.begun(), bytes(ffi.buffer(ffi.new("struct dp_batch_reply *", [0, n_errors])))
+    peer.send(lib.DP_FLOW_MOD, 2, body, flags)
+    assert peer.run(FLOW_MOD + BARRIER) == (0, b"") and peer.told == [(kind, body)]
+    peer.channel.close()
+
+
+async def test_an_exchange_that_the_datapath_refuses():
+    peer = await Exchange.begun()
+    peer.send(lib.DP_ERROR, 2, records.pack(records.ErrorRecord(errno.ENOENT, 0xffff, 0xffff, "bridge", "gone")), lib.DP_F_REPLY)
+    assert peer.run(FLOW_MOD + BARRIER) == (0, b"")
+    assert [name for name, _ in peer.told] == ["error"] and isinstance(peer.told[0][1], NotFoundError)
+    peer.channel.close()
+
+
+@pytest.mark.parametrize("data", [
+    FLOW_MOD, BARRIER, FLOW_MOD + BARRIER + BARRIER, BARRIER + FLOW_MOD, FLOW_MOD + BARRIER[:7], FLOW_MOD[:-1] + BARRIER,
+    FLOW_MOD * 17 + BARRIER, b"\5" + FLOW_MOD[1:] + BARRIER, FLOW_MOD + b"\5" + BARRIER[1:], FLOW_MOD + BARRIER[:1] + b"\x12" + BARRIER[2:],
+    FLOW_MOD[:25] + b"\x63" + FLOW_MOD[26:] + BARRIER], ids=range(11))
+async def test_what_is_no_exchange_is_left_alone(data):
+    peer = await Exchange.begun()
+    assert peer.run(data) is None and peer.channel.last_xid == 1
+    peer.sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        peer.sock.recv(1)
+    peer.channel.close()
+
+
+async def test_no_exchange_while_a_request_is_under_way():
+    peer = await Exchange.begun()
+    waiting = peer.channel.request(lib.DP_BARRIER, 9)
+    assert peer.run(FLOW_MOD + BARRIER) is None
+    peer.send(lib.DP_BARRIER, 2)
+    await waiting
+    peer.channel.close()
+
+
 async def test_message_too_long_is_refused_here():
     peer = Peer()
     with pytest.raises(InvalidError):

@@ -31,7 +31,12 @@ _SECONDS_PER_TURN = 0.0001  # likewise
 _WINDOW = 8                 # requests about one bridge under way in the datapath
 _UNANSWERED = 8             # posts about one bridge in a row that are answered only if they are refused
 _IN_ORDER = {lib.DP_FLOW_MOD, lib.DP_PACKET_OUT, lib.DP_BARRIER}    # whose answer tells that earlier posts were carried out
+_MICROSECONDS = 100         # that an exchange waits for its answer: several times what the datapath takes
 _SOCKET_BUFFER = 4 << 20    # bytes asked for; the kernel grants what it allows
+
+
+# of a request: on_part, on_reply, on_error
+Answers = tuple[Callable[[bytes], None], Callable[[bytes], None], Callable[[Exception], None]]
 
 
 @dataclass(slots=True)
@@ -70,6 +75,8 @@ class Channel:
         self._xid = 0
         self._closed = ""
         self._room = memoryview(bytearray(lib.DP_MSG_MAX))
+        self._exchange = ffi.new("struct exchange *", {"fd": sock.fileno(), "microseconds": _MICROSECONDS})
+        self._exchange_sent, self._exchange_got = (memoryview(ffi.buffer(a)) for a in (self._exchange.sent, self._exchange.got))
         self._greeted = False                               # the first reply has come: no file descriptors come any more
         self.received_fds: list[int] = []
         sock.setblocking(False)
@@ -121,6 +128,29 @@ class Channel:
             on_error(why)
         else:
             self._start(type_, flags, body, _Pending(type_, None, on_part, on_reply, object_, on_error))
+
+    def exchange(self, object_: int, version: int, form: int, data: bytes,
+                 slower: Callable[[], Answers]) -> tuple[int, bytes] | None:
+        """A controller's flow-mods and the barrier behind them that are all of `data` (codec/exchange.h), where nothing else is
+        under way: how many are in force, and the journal's records of them. (0, b"") when the answer takes longer, or isn't that:
+        it goes to the callbacks that `slower` gives, perhaps before this returns. None: nothing was sent."""
+        if self._pending or self._outbox or self._closed or not self._greeted:
+            return None
+        x = self._exchange
+        xid = x.xid = self._xid % 0xffffffff + 1
+        x.object, x.version, x.form = object_, version, form
+        outcome = lib.exchange_rules(x, ffi.from_buffer(data), len(data))
+        if outcome == lib.EXCHANGE_NOT:
+            return None
+        self._xid = xid
+        if outcome == lib.EXCHANGE_DONE:
+            return x.n, bytes(self._exchange_sent[x.at:x.at + x.len])
+        on_part, on_reply, on_error = slower()
+        self._pending[xid] = _Pending(lib.DP_FLOW_MOD, None, on_part, on_reply, object_, on_error)
+        self._under_way[object_] = 1
+        if x.got_len:
+            self._take(self._exchange_got[:x.got_len])
+        return 0, b""
 
     def _unsendable(self, body: bytes) -> Exception | None:
         if self._closed:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from vswitch._datapath import lib
-from vswitch.datapath.channel import BODY_MAX, Channel
+from vswitch.datapath.channel import BODY_MAX, Answers, Channel
 from vswitch.datapath.records import (BridgeRecord, CacheStats, ErrorRecord, FlowWatch, Hello, HelloReply, Mac, PortMod, PortRecord,
                                       PortRef, QueueRecord, Queues, R, Remotes, SchedulerRecord, TableRecord, TenantRecord, Trace,
                                       VtepRecord, pack, size, unpack, unpack_all)
@@ -75,6 +75,23 @@ def _batch_errors(body: bytes) -> list[tuple[int, Exception]]:
         errors.append((index, refusal(unpack(ErrorRecord, body[at + _U32.size:]))))
         at += _U32.size + size(ErrorRecord)
     return errors
+
+
+BatchAnswers = tuple[Callable[[dict[int, Exception]], None], Callable[[Exception], None], Callable[[], None] | None]
+
+
+def _batch_answers(answered: Callable[[dict[int, Exception]], None], lost: Callable[[Exception], None],
+                   passed: Callable[[], None] | None) -> Answers:
+    def part(body: bytes) -> None:
+        answered(dict(_batch_errors(body)))
+
+    def last(body: bytes) -> None:
+        if body:
+            part(body)
+        if passed is not None:
+            passed()
+
+    return part, last, lost
 
 
 def in_force(error: Exception) -> bool:
@@ -267,17 +284,15 @@ class Client:
         """Sends `n` flow_mods, each behind 32 bits of its length, all of which fit into one message. `answered` is given the
         errors of those that were refused, by index, at the moment the datapath's answer is read; or `lost` what went wrong with
         all. With `passed` a barrier goes with them; it is called when that is passed, after `answered`."""
-        def part(body: bytes) -> None:
-            answered(dict(_batch_errors(body)))
-
-        def last(body: bytes) -> None:
-            if body:
-                part(body)
-            if passed is not None:
-                passed()
-
+        part, last, lost = _batch_answers(answered, lost, passed)
         self.channel.call(lib.DP_FLOW_MOD, bridge, _U32.pack(n) + batch, last, lost, on_part=part,
                           flags=0 if passed is None else lib.DP_F_BARRIER)
+
+    def exchange(self, bridge: int, version: int, form: int, data: bytes,
+                 slower: Callable[[], BatchAnswers]) -> tuple[int, bytes] | None:
+        """write_batch with a barrier, of a controller's own bytes, whole (Channel.exchange); `slower` gives answered, lost and
+        passed as write_batch has them."""
+        return self.channel.exchange(bridge, version, form, data, lambda: _batch_answers(*slower()))
 
     async def write_bundle_runs(self, bridge: int, runs: Sequence[tuple[int, bytes]], committed: Callable[[], None]) -> None:
         """(number, items) each as write_batch has them, as one bundle. `committed` is called at the moment it is in force;

@@ -16,12 +16,15 @@ from vswitch.model.group_journal import GROUP, METER, TABLE
 from vswitch.model.journal import ALL_FLOWS
 
 if TYPE_CHECKING:
-    from vswitch.datapath.client import Client
+    from vswitch.datapath.client import BatchAnswers, Client
     from vswitch.datapath.records import QueueRecord, TableRecord
     from vswitch.model.group_journal import GroupJournal
     from vswitch.model.objects import Bridge
     from vswitch.model.origins import Origins
     from vswitch.model.reconcile import Runs
+
+# n, batch, answered, lost, passed: write_run
+SlowRun = tuple[int, bytes, Callable[[dict[int, Exception]], None], Callable[[Exception], None], Callable[[], None] | None]
 
 _AGGREGATE = struct.Struct("!QQI4x")
 _TABLE_STATS = struct.Struct("!B3xIQQ")
@@ -58,7 +61,11 @@ class BridgeRules:
         bytes). When the datapath has answered, `answered` is given the errors by index, or `lost` what went wrong with all of
         them. With `passed` a barrier goes with them; it is called when that is passed, after `answered`."""
         client = self._client()
-        bridge_id, journal = self.bridge(bridge).id, self._runs.by_name[bridge].journal
+        client.write_batch(self.bridge(bridge).id, n, batch, self._logged(client, bridge, n, batch, answered), lost, passed)
+
+    def _logged(self, client: Client, bridge: str, n: int, batch: bytes,
+                answered: Callable[[dict[int, Exception]], None]) -> Callable[[dict[int, Exception]], None]:
+        journal = self._runs.by_name[bridge].journal
 
         def carried_out(errors: dict[int, Exception]) -> None:
             journal.applied_batch(batch, n, errors)
@@ -66,7 +73,28 @@ class BridgeRules:
             if journal.outgrown and not client.channel.closed:
                 self._background(journal.rewrite(client))
 
-        client.write_batch(bridge_id, n, batch, carried_out, lost, passed)
+        return carried_out
+
+    def exchange(self, bridge: str, version: int, form: int, data: bytes, slower: Callable[[], SlowRun]) -> bool | None:
+        """Flow_mods and the barrier behind them that are all of `data`, a controller's bytes: True when they are in force and the
+        barrier is passed. False when that takes longer, or some are refused: then write_run's arguments but for the bridge, which
+        `slower` gives, are made use of. None: nothing was done (client.py, exchange)."""
+        client = self._client()
+
+        def begun() -> BatchAnswers:
+            n, batch, answered, lost, passed = slower()
+            return self._logged(client, bridge, n, batch, answered), lost, passed
+
+        outcome = client.exchange(self.bridge(bridge).id, version, form, data, begun)
+        if outcome is None:
+            return None
+        n, records = outcome
+        if n:
+            journal = self._runs.by_name[bridge].journal
+            journal.applied_records(records, n)
+            if journal.outgrown and not client.channel.closed:
+                self._background(journal.rewrite(client))
+        return n > 0
 
     async def commit_runs(self, bridge: str, runs: Sequence[tuple[int, bytes]]) -> None:
         """A bundle of flow_mods alone, as write_run takes them: all in force at one moment, or BundleRefused with the index of

@@ -63,7 +63,7 @@ class Journal:
         if errors:
             self.applied([body for i, body in enumerate(unpack_items(batch, n)) if i not in errors or in_force(errors[i])])
         else:
-            self._append_records(journal_records(batch), n)
+            self.applied_records(journal_records(batch), n)
 
     def removed(self, body: bytes) -> None:
         """An ofp_flow_removed of the datapath's."""
@@ -72,9 +72,10 @@ class Journal:
             self._append([delete])
 
     def _append(self, bodies: list[bytes]) -> None:
-        self._append_records(b"".join([_record(body) for body in bodies]), len(bodies))
+        self.applied_records(b"".join([_record(body) for body in bodies]), len(bodies))
 
-    def _append_records(self, records: bytes, n: int) -> None:
+    def applied_records(self, records: bytes, n: int) -> None:
+        """The same, of records (native.journal_records)."""
         """The rules are in force whether they can be logged or not: a failure is told of, and mended by `rewrite`."""
         if self._rewriting:
             self._since.append(records)

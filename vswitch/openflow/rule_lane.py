@@ -18,6 +18,7 @@ from vswitch.openflow.roles import Role
 from vswitch.openflow.versions import OF10
 
 if TYPE_CHECKING:
+    from vswitch.model.bridge_rules import SlowRun
     from vswitch.openflow.session import Session
 
 _BATCH = BODY_MAX - 16
@@ -56,9 +57,11 @@ class RuleLane:
 
     def scan(self, data: bytes) -> tuple[list[native.Run | native.Other], int]:
         """What is at the start of `data`, and how many bytes that is (native.Scanner.scan)."""
+        return scanner().scan(self._session.version, self._form(), data)
+
+    def _form(self) -> int:
         session = self._session
-        form = native.STANDARD_TABLE if session.version == OF10 and session.flow_mod_table_id else native.STANDARD
-        return scanner().scan(session.version, form, data)
+        return native.STANDARD_TABLE if session.version == OF10 and session.flow_mod_table_id else native.STANDARD
 
     def take(self, buffer: bytearray) -> list[Frame | Flows]:
         """The whole messages at the start of the buffer, which are taken off it."""
@@ -106,6 +109,33 @@ class RuleLane:
 
     def send_now(self, flows: Flows, barrier: Frame | None = None) -> None:
         """On their way, and the barrier behind them; what is refused is answered when the datapath says so."""
+        session, (n, batch, *answers) = self._session, self._begin(flows, barrier)
+        try:
+            session.switch.write_run(session.bridge, n, batch, *answers)
+        except VswitchError as e:
+            answers[1](e)
+
+    def exchange_now(self, data: bytes) -> bool:
+        """Flow-mods and a barrier that are all of `data`, where nothing is under way: answered before this returns, if the datapath
+        is as quick as it mostly is. False: nothing was done."""
+        session = self._session
+        if self._under_way or not self.is_plain():
+            return False
+
+        def slower() -> SlowRun:
+            (run, barrier), _ = self.scan(data)
+            return self._begin(Flows(run, data), frame_at(data, barrier.start))
+
+        try:
+            in_force = session.switch.exchange(session.bridge, session.version, self._form(), data, slower)
+        except VswitchError:
+            return False
+        if in_force:
+            session.reply(Type.BARRIER_REPLY, int.from_bytes(data[-4:], "big"))
+        return in_force is not None
+
+    def _begin(self, flows: Flows, barrier: Frame | None) -> SlowRun:
+        """What Switch.write_run is to be given."""
         session = self._session
 
         def answered(errors: dict[int, Exception]) -> None:
@@ -126,11 +156,7 @@ class RuleLane:
             self._done()
 
         self._under_way += 1
-        try:
-            session.switch.write_run(session.bridge, flows.run.n, flows.run.batch, answered, lost,
-                                     None if barrier is None else passed)
-        except VswitchError as e:
-            lost(e)
+        return flows.run.n, flows.run.batch, answered, lost, None if barrier is None else passed
 
     def barrier_now(self, message: Frame) -> None:
         session = self._session

@@ -91,6 +91,8 @@ class Session:
             return data
         if data[1] == Type.PACKET_OUT and len(data) == int.from_bytes(data[2:4], "big"):
             return b"" if self._packet_out_at_once(frame_at(data, 0)) else data
+        if not self._packets_sent and self.lane.exchange_now(data):
+            return b""
         try:
             parts, used = self.lane.scan(data)
         except native.BadHeader:
