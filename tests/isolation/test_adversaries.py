@@ -96,6 +96,12 @@ def test_an_adversary_behind_the_same_uplink(uplink_each_ns, name):
     assert on["max_us"] - alone["max_us"] <= 5 and on["longest_us"] <= 2
 
 
+def test_a_ramp_behind_the_same_uplink_for_long(uplink_each_ns):
+    """Long enough for each cost of the ramp to meet the victim's queue."""
+    alone = over_uplink("wfq", uplink_each_ns, None, 50 * MS)
+    assert over_uplink("wfq", uplink_each_ns, ADVERSARIES["ramp"], 50 * MS)["max_us"] - alone["max_us"] <= 10
+
+
 def test_without_protection_a_shared_uplink_is_another_story(uplink_each_ns):
     assert over_uplink("none", uplink_each_ns, ADVERSARIES["ramp"], 5 * MS)["p99_us"] > 1000
 
