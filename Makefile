@@ -99,7 +99,7 @@ bench-isolation: deps-test build
 
 # A controller's flow-mods beside another tenant's controller that never stops.
 bench-control: build
-	$(BIN)/python -P benchmarks/control_fairness.py
+	$(SUDO) $(BIN)/python -P benchmarks/control_fairness.py
 
 # How fast rules go in and out, beside Open vSwitch.
 bench-programming: deps-test build

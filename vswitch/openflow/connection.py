@@ -19,7 +19,9 @@ log = logging.getLogger(__name__)
 
 PROBE = 5.0                 # seconds without a message after which an echo is sent, and again the connection given up
 _HELLO_TIMEOUT = 10.0
-_READ = 16 << 10            # bytes handled in one step of the event loop
+_READ = 16 << 10            # bytes handled in one step of the event loop,
+_READ_BESIDE = 4 << 10      # and while another connection is in use
+_IN_USE = 0.01              # seconds since something was last heard
 _SHORT = 2 << 10            # bytes that may be handled in the callback which they come with
 _UNSENT = 128 << 10         # bytes that the kernel takes beyond what the peer's window lets it send
 _EVENTS_WAITING = 256 << 10 # bytes unread by the peer beyond which events to it are dropped
@@ -30,6 +32,8 @@ class Connection:
     """`handle(frames)` is awaited with the messages that were readable at once; reading goes on when it is done and what
     it answered has been taken by the peer to the transport's low-water mark. `versions` are the OpenFlow versions that are
     offered; `version` is the one agreed on, 0 until then."""
+
+    _heard_last: tuple[Connection | None, Connection | None] = None, None     # of all connections, the two latest
 
     def __init__(self, reader: Reader, writer: asyncio.StreamWriter, *, probe: bool = True,
                  versions: Sequence[int] = tuple(Version)):
@@ -80,7 +84,7 @@ class Connection:
         shown to `at_once`, which gives back what it leaves to `handle`."""
 
         def heard(data: bytes) -> bytes:
-            self._heard = self._loop.time()
+            self._note()
             return data if self.unread or len(data) > _SHORT else at_once(data)
 
         keeper: asyncio.Task | None = None
@@ -123,12 +127,23 @@ class Connection:
             self._writer.transport.abort()
 
     async def _read(self, take: Callable[[bytearray], list] = take_frames) -> list:
-        data = await self._reader.read(_READ)
+        data = await self._reader.read(_READ_BESIDE if self._is_beside() else _READ)
         if not data:
             raise EOFError
-        self._heard = self._loop.time()
+        self._note()
         self._buffer += data
         return take(self._buffer)
+
+    def _note(self) -> None:
+        self._heard = self._loop.time()
+        if Connection._heard_last[0] is not self:
+            Connection._heard_last = self, Connection._heard_last[0]
+
+    def _is_beside(self) -> bool:
+        """Whether another connection is in use, which waits for each step of this one."""
+        last, before = Connection._heard_last
+        other = before if last is self else last
+        return other is not None and other.open and self._loop.time() - other._heard < _IN_USE
 
     async def _negotiate(self) -> list[Frame]:
         """Waits for hello; the messages that came with it are the result."""

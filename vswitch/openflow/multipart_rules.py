@@ -1,6 +1,7 @@
 """Answers about rules: flow statistics and descriptions, aggregates, in every version's form. Entries come in batches."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ async def send_flows(session: Session, xid: int, body: bytes, form: str) -> None
         if held is not None:
             session.connection.send(held[0])
             await session.connection.drain()
+            await asyncio.sleep(0)      # more parts may be here already: others' turn first
         held = native.flow_stats_messages(version, number, xid, part)
     if held is None:
         kind = Multipart.FLOW_STATS if form == convert.STATS else Multipart.FLOW
