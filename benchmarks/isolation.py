@@ -20,8 +20,9 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parent.parent))      # behind the installed package
 
 from benchmarks.adversaries import Adversary, load, load_all  # noqa: E402
+from benchmarks.adversaries.encapsulated import through_tunnel  # noqa: E402
 from benchmarks.adversaries.frames import udp  # noqa: E402
-from benchmarks.lab import Lab, Source, summary, victim  # noqa: E402
+from benchmarks.lab import FAR, NEAR, Lab, Source, summary, victim  # noqa: E402
 from benchmarks.plot import cdf, shares_over_time  # noqa: E402
 
 VICTIM, EVIL = 1, 2
@@ -142,6 +143,42 @@ def closed_loop(claims: Claims, results: dict, ms: float) -> None:
     ratio = rows["none"]["p99_us"] / rows["wfq"]["p99_us"]
     claims.say("1", "closed loop, 64 outstanding beside 2,500 flows over 100 ports: p99 off / on at least 20", f"{ratio:.1f} ({rows['none']['p99_us']:.0f} us / "
                f"{rows['wfq']['p99_us']:.1f} us)", ratio >= 20)
+
+
+INFRA, VNI = 9, 5000
+UPLINK_NS = 250             # between two packets of an adversary behind the shared uplink: what such a link brings in one tunnel
+
+
+def over_uplink(policy: str, each: float, adversary: Adversary | None, ns: float) -> dict:
+    """A victim and an adversary behind one uplink, each in a tunnel of its own; each 0: the victim's closed loop."""
+    with Lab(policy) as lab:
+        lab.uplink(INFRA)
+        lab.tenant(VICTIM, vni=VNI + VICTIM)
+        v = Source(INFRA, through_tunnel(VNI + VICTIM, [udp(size=76)], FAR, NEAR), keep=True,
+                   **({"interval_ns": each / CORE, "poisson": True} if each else {"outstanding": 64}))
+        evil = []
+        if adversary:
+            lab.tenant(EVIL, ports=adversary.ports, rules=adversary.rules, groups=adversary.groups, vni=VNI + EVIL)
+            evil = [Source(INFRA, through_tunnel(VNI + EVIL, adversary.frames, FAR, NEAR), interval_ns=UPLINK_NS, ramp=adversary.ramp)]
+        lab.run([v, *evil], ns)
+        row, cycles = lab.accounts(INFRA + 1)
+        return {**summary(v), "longest_us": row.longest / 1000, "victim_cycles": cycles[VICTIM], "evil_cycles": cycles[EVIL],
+                "infra_cycles": cycles[INFRA], "latencies": v.latencies}
+
+
+def shared_uplink(claims: Claims, results: dict, out: Path, ms: float) -> None:
+    each = ms * MS / over_uplink("wfq", 0, None, ms * MS)["delivered"]
+    alone = over_uplink("wfq", each, None, ms * MS)
+    ramp = load("ramp")[0]
+    rows = {policy: over_uplink(policy, each, ramp, ms * MS) for policy in ("wfq", "none")}
+    cdf(out / "latency-uplink.svg", "the victim's latency beside a ramping adversary behind the same uplink",
+        {"alone": alone["latencies"], "protection on": rows["wfq"]["latencies"], "protection off": rows["none"]["latencies"]})
+    results["shared_uplink"] = {"alone": _plain(alone), **{policy: _plain(row) for policy, row in rows.items()}}
+    on, off = rows["wfq"], rows["none"]
+    above = max(on[p] - alone[p] for p in ("p50_us", "p99_us", "p999_us", "max_us"))
+    claims.say("10", "a ramping-cost adversary behind the shared uplink: at most 10 us above alone, without loss",
+               f"{above:.2f} us, loss {100 * on['loss']:.3f} % (p99 {alone['p99_us']:.2f} alone, {on['p99_us']:.2f}; without protection "
+               f"{off['p99_us']:.0f} us, {100 * off['loss']:.0f} % lost)", above <= 10 and on["loss"] <= 1e-4)
 
 
 def tuple_space(claims: Claims, results: dict, ms: float) -> None:
@@ -296,6 +333,7 @@ def main() -> int:
     adversaries(claims, results, arguments.out, arguments.ms)
     closed_loop(claims, results, arguments.ms)
     tuple_space(claims, results, arguments.ms)
+    shared_uplink(claims, results, arguments.out, arguments.ms)
     shares(claims, results, arguments.out)
     overlapping_bursts(claims, results, arguments.ms)
     many_tenants(claims, results, arguments.ms)

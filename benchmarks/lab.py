@@ -2,6 +2,7 @@
 noise, or on the real one."""
 from __future__ import annotations
 
+import socket
 from array import array
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from vswitch.rpc.group_service import _group_mod
 
 UNIT_NS = 12                # a unit of work, base/step.h: 32 cycles at 2.6 GHz
 POLICIES = ("wfq", "round-robin", "none")
+FAR, NEAR, NEAR_MAC = "198.51.100.2", "198.51.100.1", bytes.fromhex("020000000002")
 ROOM = 2_000_000            # latencies kept of a source
 
 
@@ -57,14 +59,25 @@ class Lab:
     def policy(self, name: str) -> None:
         self._check(lib.lab_scheduler(self._sim, POLICIES.index(name), 0, self._error))
 
+    def uplink(self, id: int) -> None:
+        """A tenant whose port IN is the uplink of everybody's tunnels, which end at NEAR."""
+        self.tenant(id, ports=0)
+        port = ffi.new("struct dp_port *", {"bridge": id, "port_no": IN, "kind": lib.DP_PORT_DUMMY, "name": b"wire", "mac": NEAR_MAC})
+        self._check(lib.sim_add_port(self._sim, port, self._error))
+        vtep = ffi.new("struct dp_vtep *", {"uplink_bridge": b"b%d" % id, "uplink_port": b"wire"})
+        vtep.local4.ip = bytes(10) + b"\xff\xff" + socket.inet_aton(NEAR)
+        self._check(lib.sim_set_vtep(self._sim, vtep, self._error))
+
     def tenant(self, id: int, weight: int = 100, ports: int = 2, rules: list[str] = (f"priority=1,actions=output:{OUT}",),
-               groups: list[str] = (), cpu_max_ppm: int = 0) -> None:
+               groups: list[str] = (), cpu_max_ppm: int = 0, vni: int = 0) -> None:
+        """With a VNI, its port IN is that tunnel's."""
         tenant = ffi.new("struct dp_tenant *", {"id": id, "weight": weight, "name": b"t%d" % id, "cpu_max_ppm": cpu_max_ppm})
         self._check(lib.sim_set_tenant(self._sim, tenant, self._error))
         bridge = ffi.new("struct dp_bridge *", {"id": id, "tenant": id, "dpid": id, "name": b"b%d" % id})
         self._check(lib.sim_set_bridge(self._sim, bridge, self._error))
         for number in range(1, ports + 1):
-            port = ffi.new("struct dp_port *", {"bridge": id, "port_no": number, "kind": lib.DP_PORT_DUMMY})
+            tunnel = {"kind": lib.DP_PORT_VXLAN, "vni": vni} if vni and number == IN else {"kind": lib.DP_PORT_DUMMY}
+            port = ffi.new("struct dp_port *", {"bridge": id, "port_no": number, **tunnel})
             self._check(lib.sim_add_port(self._sim, port, self._error))
         for text in groups:
             body = _group_mod(0, group_text.parse_group(text), 0xffffffff)

@@ -30,7 +30,7 @@ sys.path[:0] = [str(ROOT / "benchmarks")]      # not there under python -P
 import plot  # noqa: E402
 from acl_rules import AccessList, udp_frame, write_pcap  # noqa: E402
 from vm_switches import (FAR, FAR_MAC, GUEST_CORE, NEAR, NEAR_MAC, VNI, Busy, MissingPeer, OpenVswitch,  # noqa: E402
-                         OpenVswitchTunnel, Ours, OursTunnel, Switch, clean, take_precedence)
+                         OpenVswitchSegments, OpenVswitchTunnel, Ours, OursTunnel, Switch, clean, take_precedence)
 
 GUEST = ROOT / "build" / "release" / "datapath_c" / "bench" / "vswitch-guest"
 PORT_RULE = ["in_port=1,actions=output:2", "in_port=2,actions=output:1"]
@@ -54,6 +54,7 @@ class Row:
     access_list: tuple[int, int, int] | None = None    # rules, masks, flows
     than: str = ""              # the row of ours that this one is measured by
     long: bool = False          # only when asked for: loading the rules takes minutes
+    offloads: bool = False      # segments whole
     tunnel: str = ""            # "out": from the guest through VXLAN; "in": what comes through it; of so many flows
     tunnel_flows: int = 1
 
@@ -78,6 +79,8 @@ ROWS = [
     Row("encap-10000", "VXLAN encapsulation, 10,000 flows", 240 / 525, tunnel="out", tunnel_flows=10000),
     Row("decap-1", "VXLAN decapsulation, 1 flow", 200 / 432, tunnel="in"),
     Row("decap-10000", "VXLAN decapsulation, 10,000 flows", 300 / 680, tunnel="in", tunnel_flows=10000),
+    Row("segments", "64 KiB TCP segments with offloads, port rule", 2.0, send="0:len=65214,gso=1448", port=",offloads,buffer=65600",
+        unit="Gbit/s per core", offloads=True),
     Row("latency", "one-way latency at 10 kpps, p50", 0.7 / 1.2, send="0:len=60,rate=10000,stamp", unit="µs"),
 ]
 
@@ -165,7 +168,11 @@ class Guests:
         busy: Busy = self.switch.end()
         passed = time.monotonic() - begin
         seen = self.seen()
-        return {"cycles": busy.cycles, "mpps": busy.packets / passed / 1e6, "stages": busy.stages, "decided": busy.decided / passed,
+        if busy.packets and not any(port["received"] for port in seen["ports"]):
+            raise RuntimeError(f"{self.switch.name} delivered none of {busy.packets} packets: what it costs to drop them is no figure")
+        busy_seconds = busy.cycles * busy.packets / seen["tsc_hz"]
+        delivered = sum(port["bytes"] for port in seen["ports"])
+        return {"cycles": busy.cycles, "gbits": delivered * 8 / busy_seconds / 1e9 if busy_seconds else 0.0, "mpps": busy.packets / passed / 1e6, "stages": busy.stages, "decided": busy.decided / passed,
                 "latency": seen["streams"][0]["latency"], "stall_ms": seen["stall_ms"]}
 
 
@@ -189,7 +196,11 @@ def prepare(row: Row, switches: list[Switch], directory: Path) -> list[str]:
 def value(row: Row, sample: dict) -> float:
     if row.unit == "µs":
         return sample["latency"].get("p50_ns", 0) / 1000
-    return sample["decided"] if row.unit.startswith("flows/s") else sample["cycles"]
+    return sample["decided" if row.unit.startswith("flows/s") else "gbits" if row.unit.startswith("Gbit/s") else "cycles"]
+
+
+def more_is_better(row: Row) -> bool:
+    return not row.unit.startswith(("cycles", "µs"))
 
 
 def run_row(row: Row, switches: list[Switch], directory: Path, samples: int, seconds: float) -> dict[str, dict]:
@@ -231,15 +242,15 @@ def run_row(row: Row, switches: list[Switch], directory: Path, samples: int, sec
 def figure(row: Row, result: dict) -> float:
     values = sorted(value(row, sample) for sample in result["samples"])
     quarter = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
-    return quarter[2] if row.unit.startswith("flows/s") else quarter[0]
+    return quarter[2] if more_is_better(row) else quarter[0]
 
 
 def told(row: Row, result: dict) -> str:
-    """The figure, and in brackets the median and the upper quartile of the samples."""
+    """The figure, and in brackets the median and the other quartile of the samples."""
     values = sorted(value(row, sample) for sample in result["samples"])
     quarter = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
     digits = 2 if row.unit == "µs" else 0
-    return f"{figure(row, result):,.{digits}f} ({quarter[1]:,.{digits}f}, {quarter[2]:,.{digits}f})"
+    return f"{figure(row, result):,.{digits}f} ({quarter[1]:,.{digits}f}, {quarter[0 if more_is_better(row) else 2]:,.{digits}f})"
 
 
 @dataclass
@@ -259,6 +270,8 @@ class Verdict:
             return ("reached" if reached >= 1 else f"short by {100 * (1 - reached):.0f} %") + f" ({self.ours:,.0f} a second{beside})"
         if self.ratio() is None:
             return "no peer" if not self.row.than else f"needs the row {self.row.than} in the same run"
+        if more_is_better(self.row):
+            return "reached" if self.ratio() >= self.row.share else f"short by {100 * (1 - self.ratio() / self.row.share):.0f} %"
         text = "reached" if self.ratio() <= self.row.share else f"short by {100 * (self.ratio() / self.row.share - 1):.0f} %"
         if self.cached:
             text += f" ({self.ours / self.cached:.2f} of the other's with its signature cache)"
@@ -272,13 +285,21 @@ def judge(row: Row, results: dict[str, dict], names: list[str], before: dict[str
     return Verdict(row, ours, theirs, figure(row, cached) if cached and not row.than else None)
 
 
-def start(directory: Path, tunnel: bool) -> list[Switch]:
+PAIRS = {"plain": (Ours, OpenVswitch), "segments": (Ours, OpenVswitchSegments), "tunnel": (OursTunnel, OpenVswitchTunnel)}
+
+
+def pair_of(row: Row) -> str:
+    return "tunnel" if row.tunnel else "segments" if row.offloads else "plain"
+
+
+def start(directory: Path, pair: str) -> list[Switch]:
     """Both switches, paused; ours alone where the other isn't installed."""
+    ours, theirs = PAIRS[pair]
     switches: list[Switch] = []
     try:
-        switches.append((OursTunnel if tunnel else Ours)(directory / f"ours{tunnel:d}", 2))
+        switches.append(ours(directory / f"ours-{pair}", 2))
         switches[0].pause()
-        switches.append((OpenVswitchTunnel if tunnel else OpenVswitch)(directory / f"ovs{tunnel:d}", 2))
+        switches.append(theirs(directory / f"ovs-{pair}", 2))
         switches[1].pause()
     except MissingPeer as error:
         print(f"{error}\n", file=sys.stderr)
@@ -325,7 +346,7 @@ class Report:
         args.out.write_text(json.dumps({"rows": self.rows, "samples": args.samples, "seconds": args.seconds}, indent=1))
         args.out.with_suffix(".md").write_text("\n".join(self.lines) + "\n")
         plot.bars(args.out.with_suffix(".svg"), "Open vSwitch's figure is 1; the mark is what is to be reached",
-                  [(v.row.title, v.ratio(), v.row.share) for v in self.verdicts if v.ratio() and not v.row.unit.startswith("flows/s")])
+                  [(v.row.title, v.ratio(), v.row.share) for v in self.verdicts if v.ratio() and not more_is_better(v.row)])
 
 
 def main() -> int:
@@ -338,9 +359,9 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="vm-ports-"))
     report = Report()
     try:
-        for tunnel in (False, True):
-            rows = [row for row in ROWS if row.key in wanted and bool(row.tunnel) == tunnel]
-            switches = start(directory, tunnel) if rows else []
+        for pair in PAIRS:
+            rows = [row for row in ROWS if row.key in wanted and pair_of(row) == pair]
+            switches = start(directory, pair) if rows else []
             names = [switch.name for switch in switches]
             try:
                 for row in rows:

@@ -253,8 +253,14 @@ class OpenVswitch(Switch):
 
 
 # The guest at the first port is behind a tunnel of this VNI; the one at the second plays the other host.
-VNI, NEAR, FAR = 1001, "192.0.2.1", "192.0.2.2"
+# TEST-NET-2 (RFC 5737): a route of the host's own to the far end, as in a laboratory that has TEST-NET-1, keeps Open vSwitch from sending.
+VNI, NEAR, FAR = 1001, "198.51.100.1", "198.51.100.2"
 NEAR_MAC, FAR_MAC = "02:00:00:00:01:01", "02:00:00:00:01:02"
+
+
+class OpenVswitchSegments(OpenVswitch):
+    """With segmentation offload, which it has to be told of (Documentation/topics/userspace-tso.rst)."""
+    settings = ("other_config:userspace-tso-enable=true",)
 
 
 class OursTunnel(Ours):

@@ -6,9 +6,14 @@ from benchmarks.adversaries import OUT, Adversary
 from benchmarks.adversaries.frames import ipv4, udp
 
 
-def _vxlan(vni: int, inner: bytes, sport: int, flags: int = 0x08000000) -> bytes:
+def _vxlan(vni: int, inner: bytes, sport: int, flags: int = 0x08000000, **addresses) -> bytes:
     payload = struct.pack("!II", flags, vni << 8) + inner
-    return ipv4(17, struct.pack("!HHHH", sport, 4789, 8 + len(payload), 0) + payload)
+    return ipv4(17, struct.pack("!HHHH", sport, 4789, 8 + len(payload), 0) + payload, **addresses)
+
+
+def through_tunnel(vni: int, frames: list[bytes], far: str, near: str) -> list[bytes]:
+    """The frames as a remote tunnel end point sends them."""
+    return [_vxlan(vni, frame, 49152 + i % 16384, src=far, dst=near) for i, frame in enumerate(frames)]
 
 
 def adversary() -> Adversary:

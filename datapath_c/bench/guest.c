@@ -4,6 +4,7 @@
  * Prints one JSON object. Latency of a stamped frame is the time from when it was due (open loop) or sent (closed loop) to when
  * the loop found it; times in whose course the machine took this core away are told apart (`stalled`). */
 #include <getopt.h>
+#include <linux/virtio_net.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,9 +27,9 @@ static const char usage[] =
     "usage: vswitch-guest --port PATH[,KEY...] ... [--send PORT:KEY=VALUE,...] ... [options]\n"
     "  --port PATH[,listen][,packed][,mergeable][,event-idx][,in-order][,offloads][,huge][,pairs=N][,size=N][,buffer=N]\n"
     "      a guest's device; ports count from 0. listen: at the socket, else connect to it\n"
-    "  --send PORT:len=60,flows=1,rate=PPS,poisson,outstanding=N,burst=32,train=N,stamp,queue=0,dst=MAC,src=MAC,pcap=FILE,hex=BYTES,\n"
+    "  --send PORT:len=60,flows=1,rate=PPS,poisson,outstanding=N,burst=32,train=N,stamp,gso=N,queue=0,dst=MAC,src=MAC,pcap=FILE,hex=BYTES,\n"
     "              sweep=OFFSET/WIDTH/COUNT[/FIRST][/random|/flip],seed=N\n"
-    "      a stream from that port; rate 0 (default) is as fast as it goes; outstanding: a closed loop\n"
+    "      a stream from that port; gso: TCP segments of len bytes, to be cut; rate 0 (default) is as fast as it goes; outstanding: a closed loop\n"
     "  --seconds S       measured (default 2)      --warm-up S   before that (default 0.5)\n"
     "                    SIGTERM ends the measurement early. SIGSTOP and SIGCONT: the time in between doesn't count\n"
     "                    SIGUSR1: results so far on a line of their own, and everything is counted anew\n"
@@ -175,7 +176,12 @@ static void send_stream(struct load *l, uint64_t now)
         }
         uint16_t slot = guest_ring_slot(r);
         uint64_t stamp = paced ? (uint64_t)l->due : now;
-        guest_ring_put(r, slot, load_frame(l, guest_ring_frame(r, slot), stamp));
+        uint8_t *frame = guest_ring_frame(r, slot);
+        if (l->gso)
+            *(struct virtio_net_hdr *)(frame - r->header) = (struct virtio_net_hdr){
+                .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .hdr_len = 54, .gso_size = (uint16_t)l->gso,
+                .csum_start = 34, .csum_offset = 16};
+        guest_ring_put(r, slot, load_frame(l, frame, stamp));
         if (paced)
             l->due += load_gap(l, (double)clock_hz);
     }

@@ -57,6 +57,32 @@ static void make_udp(struct load *l, uint32_t len, const uint8_t dst[6], const u
     add_frame(l, f, len);
 }
 
+/* TCP from 10.0.0.1 to 10.0.0.2, its checksum the pseudo-header's sum: to be completed by who cuts it. */
+static void make_tcp(struct load *l, uint32_t len, const uint8_t dst[6], const uint8_t src[6])
+{
+    static uint8_t f[65536];
+    memset(f, 0, sizeof f);
+    memcpy(f, dst, 6);
+    memcpy(f + 6, src, 6);
+    put16(f + 12, 0x0800);
+    f[14] = 0x45;
+    put16(f + 16, (uint16_t)(len - 14));
+    f[22] = 64;
+    f[23] = 6;
+    put32(f + 26, 0x0a000001);
+    put32(f + 30, 0x0a000002);
+    uint16_t sum = (uint16_t)~csum_fold(csum_partial(f + 14, 20, 0));
+    memcpy(f + 24, &sum, 2);
+    put16(f + 34, 1000);
+    put16(f + 36, 2000);
+    f[46] = 0x50;
+    f[47] = 0x10;
+    put16(f + 48, 0xffff);
+    uint16_t open = csum_fold(csum_pseudo(f + 26, f + 30, false, 6, len - 34));
+    memcpy(f + 50, &open, 2);
+    add_frame(l, f, len);
+}
+
 static const char *read_pcap(struct load *l, const char *path)
 {
     struct {
@@ -144,6 +170,8 @@ const char *load_parse(struct load *l, char *text)
             l->burst = (uint32_t)atoi(value);
         else if (!strcmp(key, "train"))
             l->train = (uint32_t)atoi(value);
+        else if (!strcmp(key, "gso"))
+            l->gso = (uint32_t)atoi(value);
         else if (!strcmp(key, "seed"))
             l->seed = (uint64_t)atoll(value);
         else if (!strcmp(key, "dst"))
@@ -163,7 +191,9 @@ const char *load_parse(struct load *l, char *text)
         return why;
     if (len < 60 || len > 65535 || !l->burst || l->burst > 256)
         return "len is 60..65535, burst 1..256";
-    if (!l->n_frames)
+    if (!l->n_frames && l->gso)
+        make_tcp(l, len, dst, src);
+    else if (!l->n_frames)
         make_udp(l, len, dst, src);
     if (flows > 1) {
         /* 10.0.0.1 and up, and with them the source ports */

@@ -30,14 +30,15 @@ struct load {
     uint32_t outstanding;      /* closed loop: so many on their way, 0 = open */
     uint32_t burst;
     uint32_t train, in_train;  /* so many come at once, the rest of the time there are none; 0 = evenly */
+    uint32_t gso;              /* frames are TCP segments to be cut into pieces with so many bytes of payload; 0 = as they are */
     bool stamp;                /* every frame carries its time of sending */
     uint64_t seed;
     double due;                /* time-stamp counter of the next */
     uint64_t sent, full, returned, lost, last_return;
 };
 
-/* Reads "PORT:key=value,...": len, flows, rate, poisson, outstanding, burst, train, stamp, dst, src, pcap, hex, sweep. NULL or what is
- * wrong. */
+/* Reads "PORT:key=value,...": len, flows, rate, poisson, outstanding, burst, train, stamp, gso, dst, src, pcap, hex, sweep. NULL or
+ * what is wrong. */
 const char *load_parse(struct load *l, char *text);
 /* Writes the next frame to `to`, which has room for the longest; its length. */
 uint32_t load_frame(struct load *l, uint8_t *to, uint64_t stamp);

@@ -79,8 +79,7 @@ struct learned {
 
 struct program {
     uint16_t n_ops, n_rules;
-    bool outputs;              /* nothing else, to ports that take many for little */
-    bool raw;                  /* and need no more than the frame */
+    bool raw;                  /* outputs alone, to ports that need no more than the frame and take many for little */
     uint32_t size;             /* bytes, all that belongs to it */
     struct table *miss;        /* the table whose lookup found nothing, or NULL */
     struct rule **rules;       /* that the packet matched, in order: they count it */

@@ -397,11 +397,9 @@ struct program *translation_program(const struct translation *x)
     p->n_ops = (uint16_t)x->n_ops;
     p->n_rules = (uint16_t)x->n_rules;
     p->miss = x->miss;
-    p->outputs = p->raw = x->n_ops <= RAW_OPS;
-    for (unsigned i = 0; i < x->n_ops; i++) {
-        p->outputs &= x->ops[i].code == OP_OUTPUT && (x->ops[i].port->ops->raw || x->ops[i].port->ops == &vxlan_ops);
-        p->raw &= p->outputs && x->ops[i].port->ops->raw;
-    }
+    p->raw = x->n_ops <= RAW_OPS;
+    for (unsigned i = 0; i < x->n_ops; i++)
+        p->raw &= x->ops[i].code == OP_OUTPUT && x->ops[i].port->ops->raw;
     p->rules = (struct rule **)(p->ops + x->n_ops);
     step_copy(p->ops, x->ops, ops);
     step_copy(p->rules, x->rules, rules);

@@ -11,7 +11,7 @@ void act(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p
 struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct op *ops,
                        unsigned n);
 
-/* The same for a batch of one port's, of so many bytes, and a program of outputs alone; where it is raw, the packets need not be parsed. */
+/* The same for a batch of one port's, of so many bytes, and a raw program: the packets need not be parsed. */
 void act_raw(struct worker *w, struct wtenant *t, struct port *in, struct packet **packets, unsigned n, uint64_t bytes,
              const struct program *program);
 

@@ -2,6 +2,8 @@
 
 #define QUIET_US 50            /* a ring is left after so long without a packet, */
 #define QUIET_POLL_US 20000    /* or with --poll, where nothing is saved by it but the looks */
+#define UPLINK_REST 2          /* this part of a slice the tunnels' uplink is left alone within turns: its packets are many tenants', and to
+                                * end a turn for each makes all of them dearer */
 
 static struct wtenant *owner(struct worker *w, const struct rxq *q)
 {
@@ -76,10 +78,13 @@ bool polling_look(struct worker *w, unsigned most)
 bool polling_peek(struct worker *w, unsigned most)
 {
     bool any = false;
+    uint64_t now = w->looked > w->now ? w->looked : w->now;
     unsigned n = most < w->n_quiet ? most : w->n_quiet;
     for (unsigned i = 0; i < n; i++) {
         struct rxq *q = w->quiet;
         w->quiet = q->next_quiet;
+        if (atomic_load_explicit(&q->port->underlay, memory_order_relaxed) && now - q->last_ready < w->slice / UPLINK_REST)
+            continue;
         if (q->port->ops->ready(q)) {
             worker_wake(w, q);
             any = true;

@@ -158,13 +158,13 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
                    packets[i + same]->rx_port == packets[i]->rx_port && same < act_chunk(w))
                 same++;
             if (w->watchful) {
-                step((int32_t)(hits[i]->program->outputs ? same : 1) * ACT_UNITS);
+                step((int32_t)(hits[i]->program->raw ? same : 1) * ACT_UNITS);
                 if (step_ending()) {
                     give_up(t, packets + i, kept - i);
                     return;
                 }
             }
-            if (hits[i]->program->outputs) {
+            if (hits[i]->program->raw) {
                 act_raw(w, t, packets[i]->rx_port, packets + i, same, bytes_of(packets + i, same), hits[i]->program);
                 i += same - 1;
             } else {

@@ -9,6 +9,8 @@
 #define FIXED_COST_NS 200      /* of a batch, besides its packets */
 #define FEW 4                  /* packets: of batches that small, the fixed part is believed to be less, lest packets look free */
 #define COST_LEAP 4            /* the most that packets become dearer from one batch to the next */
+#define AHEAD 64               /* packets in a tenant's queue beyond which it doesn't keep up, and its uplink no longer waits for it */
+#define RECEIVE_MIN 8          /* of a batch through an uplink that waits */
 #define RING_BATCH 16          /* packets of the smallest batch from a ring in memory */
 #define FEW_PACKETS 8          /* that are taken at once if they fit until the slice's grace is over */
 #define GRACE 4                /* this part of a slice */
@@ -55,7 +57,7 @@ static bool alone(const struct worker *w)
 static bool go_on(struct worker *w, struct wtenant *t)
 {
     /* On a virtual clock nobody can come meanwhile: packets arrive between two steps of the loop. */
-    if (clock_virtual || !alone(w) || limit_due(&t->tenant->limit) || w->clerk.since - w->last_poll >= clock_from_us(POLL_INTERVAL_US))
+    if (clock_virtual || !alone(w) || limit_due(&t->tenant->limit) || w->clerk.since - w->last_poll >= w->poll_interval)
         return false;
     worker_account(w, w->clerk.bucket);
     if (w->quiet && polling_look(w, RINGS) && !alone(w))
@@ -255,6 +257,8 @@ static void run_batch(struct worker *w, struct wtenant *t)
     bool in_memory = q->port->ops->takes_loans || (q->port->ops == &vxlan_ops && uplink_is_ring(q->port));
     if (in_memory && max < RING_BATCH)
         max = alone(w) ? BATCH : RING_BATCH;
+    if (w->left_over && w->left_over < AHEAD && atomic_load_explicit(&q->port->underlay, memory_order_relaxed))
+        max = max > w->left_over + RECEIVE_MIN ? max - w->left_over : RECEIVE_MIN;
     uint64_t before = turn_spent(w, t);
     t->at = q->port;
     unsigned n = rx_watching(w, q, &io, batch, max);
@@ -292,6 +296,7 @@ static void run(void *tenant)
     if (!t->cost)
         t->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
     unsigned queues = w->sched.queue.ops->protects ? 0 : count_queues(t);
+    t->feeds = false;
     for (bool first = true; t->jobs || t->first; first = false) {
         if (t->jobs) {
             run_job(w, t);
@@ -304,6 +309,8 @@ static void run(void *tenant)
         settle(w, t);
         if (steps.ending)
             return;
+        if (t->feeds)
+            break;
         /* Not for a few packets more: each batch has its own cost. */
         if (queues == 1 || (w->now + w->slice / 2 >= w->deadline && !(t->first && go_on(w, t))))
             break;

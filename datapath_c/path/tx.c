@@ -62,12 +62,13 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     struct stage *s = &out->stages[w->id];
     struct port_io io = worker_io(w, out);
     io.drops = t->account->drops;
-    for (unsigned i = 0; !out->ops->takes_loans && i < s->n; i++)
+    bool ring = is_ring(out);
+    for (unsigned i = 0; !ring && i < s->n; i++)
         packet_whole(s->at[i]);
     uint64_t packets = io.counters->tx_packets, bytes = io.counters->tx_bytes;
     if (!s->cost)
         s->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
-    unsigned n, chunk = out->ops->takes_loans ? TURN_RING_CHUNK : TURN_CHUNK / 2;
+    unsigned n, chunk = ring ? TURN_RING_CHUNK : TURN_CHUNK / 2;
     uint64_t now = w->looked > w->now ? w->looked : w->now;    /* of the account's switch, or the last port's end */
     for (unsigned i = 0; i < s->n; i += n) {
         if (step_ending()) {
@@ -78,7 +79,7 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
         if (w->watchful && n > chunk)
             n = chunk;
         n = n < s->n - i ? n : s->n - i;
-        if (n < s->n - i && n < RING_BURST && is_ring(out))
+        if (n < s->n - i && n < RING_BURST && ring)
             n = ring_burst(s, i, n, w->watchful ? TURN_RING_CHUNK : RING_BURST);
         out->ops->tx(out, &io, s->at + i, n);
         w->looked = clock_now();

@@ -49,6 +49,7 @@ struct worker *worker_new(struct datapath *dp, unsigned id, int *error)
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
     epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->mail.event_fd, &e);
     clerk_start(&w->clerk, w->row, &w->row->system[DP_SYS_IDLE]);
+    w->poll_interval = clock_from_us(POLL_INTERVAL_US);
     w->now = w->last_poll = w->last_work = w->last_decision = w->clerk.since;
     w->now_s = (uint32_t)(w->now / clock_hz);
     w->next_second = (w->now_s + UINT64_C(1)) * clock_hz;
@@ -210,6 +211,13 @@ static bool poll_ports(struct worker *w, uint64_t timeout)
     return n > 0;
 }
 
+/* A call into the kernel costs as much as ten packets. */
+static uint64_t poll_interval(const struct worker *w)
+{
+    bool rings = w->dp->poll && !w->n_told && (w->id || !vtep_listens(w->dp));
+    return clock_from_us(rings ? RINGS_INTERVAL_US : POLL_INTERVAL_US);
+}
+
 /* Nobody has work: spin for a while, then sleep until a port or the main thread has something. */
 static bool idle(struct worker *w)
 {
@@ -223,9 +231,10 @@ static bool idle(struct worker *w)
     if (w->quiet) {
         if (polling_look(w, w->n_quiet))
             return true;
-        if (w->now - w->last_look < clock_from_us(RING_INTERVAL_US))
+        if (w->now - w->last_look < (w->poll_interval > clock_from_us(POLL_INTERVAL_US) ? w->poll_interval : clock_from_us(RING_INTERVAL_US)))
             return false;
         w->last_look = w->now;
+        w->poll_interval = poll_interval(w);
     }
     /* Not beyond when a limit lets somebody run again. */
     uint64_t longest = clock_from_ms(SLEEP_MS), next = scheduler_next(&w->sched);
@@ -254,6 +263,25 @@ static void carry_out_letters(struct worker *w)
     }
 }
 
+static bool is_fed(const struct worker *w, const struct subject *s)
+{
+    return s != &w->uplink && ((const struct wtenant *)s)->fed;
+}
+
+/* What has come through the tunnels' uplink goes on before more of it is received, where its tenant would be next but for the uplink's:
+ * else one who receives at others' cost would always be, and fill their queues. One turn, lest what is behind it in the uplink waits for
+ * all of it. */
+static struct subject *after_uplink(struct worker *w, struct subject *s)
+{
+    if (!s || s == &w->uplink || !((struct wtenant *)s)->feeds)
+        return s;
+    struct subject *next = scheduler_behind(&w->sched, s);
+    if (!next || !is_fed(w, next))
+        return s;
+    scheduler_pick_instead(&w->sched, s, next, w->now);
+    return next;
+}
+
 bool worker_step(struct worker *w)
 {
     bool any = false;
@@ -278,10 +306,15 @@ bool worker_step(struct worker *w)
         runqueue_lull(&w->sched.queue);
         return any;
     }
+    s = after_uplink(w, s);
     struct wtenant *t = s == &w->uplink ? NULL : (struct wtenant *)s;
     if (t) {
+        bool fed = t->fed;
+        t->fed = false;
         uint64_t cycles = turn_run(w, t);
         scheduler_charge(&w->sched, s, w->now, cycles, turn_due(t));
+        if (fed)
+            w->left_over = t->first ? t->first->n : 0;
     } else {
         bool more;
         uint64_t cycles = vtep_receive(w->dp->vtep, w, &more);
@@ -291,8 +324,9 @@ bool worker_step(struct worker *w)
     worker_decided(w, w->now, t);
     if (w->quiet)
         polling_look(w, RINGS);
-    if (w->now - w->last_poll >= clock_from_us(POLL_INTERVAL_US)) {
+    if (w->now - w->last_poll >= w->poll_interval) {
         w->last_poll = w->now;
+        w->poll_interval = poll_interval(w);
         poll_ports(w, 0);
         worker_account(w, &w->row->system[DP_SYS_POLL]);
         worker_decided(w, w->now, NULL);

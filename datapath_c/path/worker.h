@@ -13,7 +13,8 @@
 #include "sched/scheduler.h"
 
 #define BATCH 32
-#define POLL_INTERVAL_US 10    /* how often ready ports are looked for while somebody is active */
+#define POLL_INTERVAL_US 10    /* how often ready ports are looked for while somebody is active; */
+#define RINGS_INTERVAL_US 50   /* with --poll, where all ports are rings in memory: those are left to their kicks only when nothing came for long */
 
 struct cache;
 
@@ -36,6 +37,8 @@ struct wtenant {
     uint64_t spent;            /* cycles of its turns */
     struct fiber *fiber;       /* the stack of the turn that has begun */
     bool suspended;            /* in the middle of something */
+    bool feeds;                /* in its last turn it received for others, through the tunnels' uplink */
+    bool fed;                  /* it was received for, and has not had a turn since */
     const struct port *at;     /* where the batch in hand came from; only to tell of */
 };
 
@@ -68,9 +71,12 @@ struct worker {
     uint64_t looked;           /* clock, when time was last looked at within a turn */
     uint64_t stalled;          /* cycles of this stretch in which the machine had taken the core away */
     uint64_t *stage;           /* what the turn was in when it was suspended */
+    uint32_t left_over;        /* packets that whoever was received for last left in its queue */
     struct rxq *quiet;         /* rings in memory that had nothing when last looked at, in a circle; the next to look at first */
     uint32_t n_quiet;
     uint64_t last_look;        /* at the other ports, while it has rings to look at */
+    uint32_t n_told;           /* queues that only the kernel tells of */
+    uint64_t poll_interval;    /* cycles between two looks at what it tells, while somebody is active */
     uint64_t now;              /* of the last account switch */
     uint32_t now_s;            /* the same in seconds, for ageing; until `next_second` */
     uint64_t next_second;

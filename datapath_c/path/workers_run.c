@@ -43,6 +43,9 @@ void worker_watch(struct worker *w, struct rxq *q)
         return;
     struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.ptr = q};
     epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, q->fd, &e);
+    if (!q->port->ops->ready)
+        w->n_told++;
+    w->poll_interval = clock_from_us(POLL_INTERVAL_US);        /* until it is computed anew */
 }
 
 void worker_unwatch(struct worker *w, struct rxq *q)
@@ -50,8 +53,10 @@ void worker_unwatch(struct worker *w, struct rxq *q)
     struct wtenant *t = w->tenants[q->port->bridge->tenant->conf.id];
     q->registered = false;
     polling_end(w, q);
-    if (q->fd >= 0)
+    if (q->fd >= 0) {
         epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, q->fd, NULL);
+        w->n_told -= !q->port->ops->ready;
+    }
     while (q->head) {
         struct packet *p = q->head;
         q->head = p->next;

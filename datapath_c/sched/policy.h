@@ -50,6 +50,9 @@ struct policy_ops {
     /* An entity that woke, has not run for a slice since, and should have the core rather than the running one after `cycles` of its turn; or
      * NULL. Cheap: asked at each look. NULL where turns only end by themselves. */
     struct entity *(*overtaker)(struct runqueue *q, const struct entity *running, uint64_t cycles);
+    /* Who would have been picked but for `picked`, whose work was others' and charged to them, or NULL. What it was not charged brings it
+     * no further ahead of that one than sleeping would have. NULL where the order is not by what was charged. */
+    struct entity *(*behind)(struct runqueue *q, struct entity *picked);
 };
 
 /* By virtual time and weight; turn about, whatever a turn costs; as other switches do: first come, first served. */

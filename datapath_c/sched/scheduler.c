@@ -87,6 +87,13 @@ static void find_blockers(const struct scheduler *s, struct subject *e)
     }
 }
 
+static void note_pick(struct scheduler *s, struct subject *e, uint64_t now)
+{
+    e->account->waited += now - e->entity.since;
+    if (++e->picks % BLAME_EVERY == 0)
+        find_blockers(s, e);
+}
+
 struct subject *scheduler_pick(struct scheduler *s, uint64_t now)
 {
     while (s->parked.n && !key_before(now, s->parked.at[1].key)) {
@@ -95,12 +102,20 @@ struct subject *scheduler_pick(struct scheduler *s, uint64_t now)
         make_runnable(s, e, now);
     }
     struct subject *e = (struct subject *)runqueue_pick(&s->queue);
-    if (!e)
-        return NULL;
-    e->account->waited += now - e->entity.since;
-    if (++e->picks % BLAME_EVERY == 0)
-        find_blockers(s, e);
+    if (e)
+        note_pick(s, e, now);
     return e;
+}
+
+struct subject *scheduler_behind(struct scheduler *s, struct subject *picked)
+{
+    return s->queue.ops->behind ? (struct subject *)s->queue.ops->behind(&s->queue, &picked->entity) : NULL;
+}
+
+void scheduler_pick_instead(struct scheduler *s, struct subject *picked, struct subject *e, uint64_t now)
+{
+    picked->entity.since = now;
+    note_pick(s, e, now);
 }
 
 void scheduler_charge(struct scheduler *s, struct subject *e, uint64_t now, uint64_t cycles, bool more)

@@ -34,6 +34,9 @@ void scheduler_wake(struct scheduler *s, struct subject *e, uint64_t now);
 void scheduler_sleep(struct scheduler *s, struct subject *e, uint64_t now);
 /* Whose turn it is, or NULL. */
 struct subject *scheduler_pick(struct scheduler *s, uint64_t now);
+/* Who would have been picked but for `picked`, whose work was others' (policy.h); and that this one has the turn instead. */
+struct subject *scheduler_behind(struct scheduler *s, struct subject *picked);
+void scheduler_pick_instead(struct scheduler *s, struct subject *picked, struct subject *e, uint64_t now);
 /* Its turn is over, in which it used `cycles`; whether it has more to do. */
 void scheduler_charge(struct scheduler *s, struct subject *e, uint64_t now, uint64_t cycles, bool more);
 /* Another policy from now on; whoever has work keeps its place as well as that can be. */

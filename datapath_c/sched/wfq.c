@@ -117,5 +117,20 @@ static struct entity *overtaker(struct runqueue *q, const struct entity *running
     return NULL;
 }
 
+static struct entity *behind(struct runqueue *q, struct entity *picked)
+{
+    const struct heap_slot *at = q->heap.at;
+    if (q->heap.n < 2 || at[1].entity != picked)
+        return NULL;
+    struct entity *next = at[q->heap.n > 2 && key_before(at[3].key, at[2].key) ? 3 : 2].entity;
+    uint64_t front = next->vtime - picked->slice * AHEAD_SLICES;
+    if (key_before(picked->vtime, front)) {
+        picked->vtime = front;
+        picked->rest = 0;
+        heap_later(&q->heap, picked, front - picked->boost);
+    }
+    return next;
+}
+
 const struct policy_ops policy_wfq = {.name = "wfq", .protects = true, .add = add, .remove = take_out, .pick = pick,
-                                      .charge = charge, .overtaker = overtaker};
+                                      .charge = charge, .overtaker = overtaker, .behind = behind};

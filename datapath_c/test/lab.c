@@ -19,7 +19,11 @@ struct mark {                  /* the last bytes of a frame */
 struct state {
     struct lab_source *source;
     struct port *port;
-    uint64_t ring[RING];       /* when they arrived */
+    struct state *shared;      /* the first one at this port, whose ring all of them use */
+    struct {
+        uint64_t arrived;
+        struct state *of;
+    } ring[RING];
     uint32_t head, n;
     double next;               /* cycles, when the next arrives */
     uint32_t frame;
@@ -45,10 +49,14 @@ static double uniform(void)
 static void arrive(struct state *s, uint64_t when)
 {
     s->source->offered++;
-    if (s->n == RING)
+    struct state *at = s->shared;
+    if (at->n == RING) {
         s->source->lost++;
-    else
-        s->ring[(s->head + s->n++) % RING] = when;
+        return;
+    }
+    uint32_t place = (at->head + at->n++) % RING;
+    at->ring[place].arrived = when;
+    at->ring[place].of = s;
 }
 
 /* In a burst, or when the next one begins. */
@@ -88,23 +96,25 @@ static unsigned lab_rx(struct rxq *q, struct port_io *io, struct packet **out, u
     struct state *s = state_of(q->port);
     if (!s)
         return rxq_pop(q, io, out, max);
+    struct state *at = s;
     unsigned n = 0;
-    for (; n < max && s->n; n++) {
+    for (; n < max && at->n; n++) {
         struct packet *p = packet_alloc(io->pool);
         if (!p)
             break;
+        s = at->ring[at->head].of;
         if (s->frame >= frames_now(s->source, clock_now())) {
             s->frame = 0;
             s->offset = 0;
         }
         p->len = s->source->lengths[s->frame];
         step_copy(p->data, s->source->frames + s->offset, p->len);
-        struct mark m = {MAGIC, (uint32_t)(s - lab.states), s->ring[s->head]};
+        struct mark m = {MAGIC, (uint32_t)(s - lab.states), at->ring[at->head].arrived};
         memcpy(p->data + p->len - sizeof m, &m, sizeof m);
         s->offset += p->len;
         s->frame++;
-        s->head = (s->head + 1) % RING;
-        s->n--;
+        at->head = (at->head + 1) % RING;
+        at->n--;
         out[n] = p;
     }
     step_spend(RX_UNITS * n);
@@ -142,7 +152,9 @@ static bool lab_ready(struct rxq *q)
     struct state *s = state_of(q->port);
     if (!s)
         return false;
-    advance(s, clock_now());
+    for (uint32_t i = 0; i < lab.n; i++)
+        if (lab.states[i].shared == s)
+            advance(&lab.states[i], clock_now());
     return s->n;
 }
 
@@ -190,8 +202,9 @@ static void begin(struct datapath *dp, struct lab_source *sources, uint32_t n, d
         s->source->n_latency = 0;
         s->source->offered = s->source->lost = s->source->delivered = 0;
         s->port = datapath_port(dp, sources[i].bridge, sources[i].port_no, &f);
+        s->shared = s->port && lab.by_slot[s->port->slot] ? lab.by_slot[s->port->slot] : s;
         if (s->port)
-            lab.by_slot[s->port->slot] = s;
+            lab.by_slot[s->port->slot] = s->shared;
         s->next = in_burst(s->source, (double)lab.start + uniform() * sources[i].interval_ns * lab.hz);
         for (uint32_t k = 0; k < sources[i].outstanding; k++)
             arrive(s, lab.start);
@@ -209,7 +222,7 @@ static uint64_t look(struct worker *w)
         if (!s->port)
             continue;
         advance(s, now);
-        if (s->n && !s->port->queues[0].active) {
+        if (s->shared == s && s->n && !s->port->queues[0].active) {
             w->now = now;
             worker_wake(w, &s->port->queues[0]);
         }

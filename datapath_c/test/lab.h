@@ -6,7 +6,7 @@
 #include "test/sim.h"
 /* cffi: begin */
 struct lab_source {
-    uint32_t bridge, port_no;  /* where its packets arrive; all ports of its bridge take part */
+    uint32_t bridge, port_no;  /* where its packets arrive, with those of other sources there; all ports of its bridge take part */
     uint32_t n_frames;         /* sent in turn; each at least 58 bytes, whose last 16 are overwritten */
     uint32_t outstanding;      /* closed loop: so many packets at a time; 0 = open loop */
     const uint8_t *frames;     /* one behind the other */

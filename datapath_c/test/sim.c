@@ -13,6 +13,7 @@
 #include "test/sim_inside.h"
 #include "port/dummy.h"
 #include "port/qos.h"
+#include "tunnel/vtep.h"
 
 struct note {
     struct note *next;
@@ -146,6 +147,11 @@ int sim_add_port(struct sim *s, struct dp_port *p, struct dp_error *error)
 int sim_remove_port(struct sim *s, uint32_t bridge, uint32_t port_no, struct dp_error *error)
 {
     return datapath_remove_port(s->dp, bridge, port_no, error);
+}
+
+int sim_set_vtep(struct sim *s, const struct dp_vtep *v, struct dp_error *error)
+{
+    return vtep_set(s->dp, v, error);
 }
 
 int sim_set_queues(struct sim *s, uint32_t bridge, const struct dp_queues *head, const struct dp_queue *queues,

@@ -17,6 +17,8 @@ int sim_set_tenant(struct sim *s, const struct dp_tenant *t, struct dp_error *er
 int sim_set_bridge(struct sim *s, const struct dp_bridge *b, struct dp_error *error);
 int sim_add_port(struct sim *s, struct dp_port *p, struct dp_error *error);
 int sim_remove_port(struct sim *s, uint32_t bridge, uint32_t port_no, struct dp_error *error);
+/* The tunnel end point; its uplink may be a dummy port. */
+int sim_set_vtep(struct sim *s, const struct dp_vtep *v, struct dp_error *error);
 int sim_set_queues(struct sim *s, uint32_t bridge, const struct dp_queues *head, const struct dp_queue *queues,
                    struct dp_error *error);
 /* `out` has DP_MAX_QUEUES places. */

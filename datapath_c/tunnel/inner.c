@@ -1,6 +1,7 @@
 #include "tunnel/inner.h"
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "base/hash.h"
 #include "path/parse.h"
 
 /* Whether the checksum of plain UDP or TCP over IPv4 is as a sender leaves it that has its device fill it in. Anything but such a frame may
@@ -12,9 +13,10 @@ static bool may_be_open(const struct packet *p)
     if (p->len < 54 || get16(p->data + 12) != 0x0800 || ip[0] != 0x45 || get16(ip + 6) & 0x3fff || (ip[9] != 6 && ip[9] != 17) ||
         total < 28 || total > p->len - 14)
         return true;
-    uint16_t field, open = csum_fold(csum_pseudo(ip + 12, ip + 16, false, ip[9], total - 20));
+    uint16_t field;
     memcpy(&field, ip + 20 + (ip[9] == 6 ? 16 : 6), 2);
-    return field == open;
+    /* Zero is no sum of these, and UDP without a checksum. */
+    return field && field == csum_fold(csum_pseudo(ip + 12, ip + 16, false, ip[9], total - 20));
 }
 
 void inner_restore_offloads(struct packet *p, uint32_t mtu)
@@ -42,4 +44,41 @@ void inner_restore_offloads(struct packet *p, uint32_t mtu)
     p->vnet.gso_type = v6 ? VNET_GSO_TCPV6 : VNET_GSO_TCPV4;
     p->vnet.gso_size = (uint16_t)(mtu - headers);
     p->vnet.hdr_len = (uint16_t)(p->l3 + headers);
+}
+
+static uint64_t load(const uint8_t *d, unsigned n)
+{
+    uint64_t v = 0;
+    memcpy(&v, d, n);
+    return v;
+}
+
+static bool has_ports(uint8_t proto)
+{
+    return proto == 6 || proto == 17 || proto == 132;
+}
+
+uint32_t inner_hash(const struct packet *p)
+{
+    const uint8_t *d = p->data;
+    uint16_t type = get16(d + 12);
+    uint32_t at = 14, h;
+    if ((type == 0x8100 || type == 0x88a8) && p->len >= 18) {
+        type = get16(d + 16);
+        at = 18;
+    }
+    const uint8_t *ip = d + at;
+    if (type == 0x0800 && p->len >= at + 24 && ip[0] == 0x45) {
+        h = hash_word(ip[9], load(ip + 12, 8));
+        if (!(get16(ip + 6) & 0x3fff) && has_ports(ip[9]))
+            h = hash_word(h, load(ip + 20, 4));
+    } else if (type == 0x86dd && p->len >= at + 44) {
+        h = hash_word(hash_word(ip[6], load(ip + 8, 8)), load(ip + 16, 8));
+        h = hash_word(hash_word(h, load(ip + 24, 8)), load(ip + 32, 8));
+        if (has_ports(ip[6]))
+            h = hash_word(h, load(ip + 40, 4));
+    } else {
+        h = hash_word(hash_word(0, load(d, 8)), load(d + 8, 6));
+    }
+    return hash_finish(h);
 }

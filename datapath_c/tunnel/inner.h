@@ -11,4 +11,8 @@
 /* Says in p->vnet what the inner packet still lacks. `mtu` of the overlay bounds the segments of one that must be cut. */
 void inner_restore_offloads(struct packet *p, uint32_t mtu);
 
+/* A number for the frame's flow, by the frame alone: the outer headers' entropy (RFC 7348, 5). Addresses, protocol and ports of IPv4 and
+ * IPv6, without ports where a fragment or extension headers are; else the Ethernet header. At least 14 bytes of it are there. */
+uint32_t inner_hash(const struct packet *p);
+
 #endif

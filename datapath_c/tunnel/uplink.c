@@ -5,14 +5,17 @@
 #include "base/checksum.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/step.h"
 #include "flow/bridge.h"
-#include "flow/cache.h"
 #include "flow/openflow.h"
 #include "path/worker.h"
+#include "tunnel/inner.h"
 #include "tunnel/vtep.h"
+#include "tunnel/vxlan.h"
 
 #define STALE_S 30             /* a neighbour that was not heard of for so long is asked again, and used meanwhile */
 #define BACKLOG 256            /* frames of a VNI that wait for its tenant's turns: more would have left the caches when it is theirs */
+#define TAKE_UNITS 2           /* of base/step.h, on virtual clocks: what a packet is told apart and decapsulated for */
 #define TTL 64
 #define FIRST_PORT 49152       /* of the source ports that flows are spread over (RFC 7348, 5) */
 #define PORT_BITS 14
@@ -188,19 +191,88 @@ static void inner_offloads(struct packet *p, uint32_t outer)
         p->vnet = (struct vnet_hdr){0};
 }
 
-/* Decapsulates, and queues for whom it is. Returns the tenant, or NULL when it is nobody's. */
-static struct wtenant *take_tunnelled(struct worker *w, struct vtep *v, struct packet *p, uint32_t outer)
+/* What the last packet was told by: as a rule the next one's is the same. */
+struct demux {
+    uint32_t vni;
+    struct port *port;         /* NULL: nobody's, or none looked up yet */
+    struct wtenant *owner;
+    bool fed;                  /* its queue has got something, and nobody was woken */
+    uint32_t from;             /* network order */
+    uint64_t source;           /* MAC address that was learned there last */
+};
+
+static void wake_fed(struct worker *w, struct demux *d)
 {
-    uint8_t from[16] = {[10] = 0xff, 0xff};
-    memcpy(from + 12, p->data + 26, 4);
-    uint32_t end = outer - 8 + get16(p->data + outer - 4);     /* of UDP: short frames are padded */
-    packet_whole(p);
-    if (p->bare)
-        packet_begin_key(p);
-    inner_offloads(p, outer);
-    p->len = end;
-    packet_pull(p, outer);
-    return vtep_take(v, w, p, from, 0, BACKLOG);
+    if (d->fed)
+        worker_wake(w, &d->port->queues[0]);
+    d->fed = false;
+}
+
+static struct wtenant *owner_of(struct worker *w, struct vtep *v, struct demux *d, uint32_t vni)
+{
+    if (d->port && d->vni == vni)
+        return d->owner;
+    wake_fed(w, d);
+    d->vni = vni;
+    d->source = 0;
+    d->owner = vtep_owner(v, w, vni, &d->port);
+    return d->owner;
+}
+
+static void learn(struct worker *w, struct demux *d, const struct packet *p, uint32_t from)
+{
+    uint64_t source = 0;
+    memcpy(&source, p->data + 6, 6);
+    if (source == d->source && from == d->from)
+        return;
+    vxlan_learn(d->port, p, w->now_s);
+    d->source = source;
+    d->from = from;
+}
+
+/* Decapsulates, and queues for whom it is. Returns the tenant, or NULL when it is nobody's. What finds no room is dropped before more is
+ * done for it. */
+static struct wtenant *take_tunnelled(struct worker *w, struct vtep *v, struct demux *d, struct packet *p, uint32_t outer)
+{
+    const uint8_t *vxlan = p->data + outer;
+    uint32_t end = outer - 8 + get16(vxlan - 4);       /* of UDP: short frames are padded */
+    struct wtenant *t = NULL;
+    if (end < outer + VXLAN_HEADER + 14 || !(vxlan[0] & 0x08))
+        vtep_nobodys(w, p, DROP_BAD_TUNNEL);
+    else if (!(t = owner_of(w, v, d, get32(vxlan + 4) >> 8)))
+        vtep_nobodys(w, p, DROP_UNKNOWN_VNI);
+    else if (d->port->queues[0].n >= BACKLOG || !packet_hand_over(p, &t->pool))
+        vtep_lose(w, t, d->port, p);
+    else {
+        uint32_t from;
+        memcpy(&from, p->data + 26, 4);
+        packet_whole(p);
+        if (p->bare)
+            packet_begin_key(p);
+        inner_offloads(p, outer);
+        p->len = end;
+        packet_pull(p, outer + VXLAN_HEADER);
+        struct key *k = &p->key.key;
+        k->tunnel_id = htobe64(d->vni);
+        memcpy(k->tun_src + 10, "\xff\xff", 2);
+        memcpy(k->tun_src + 12, &from, 4);
+        memcpy(k->tun_dst, v->conf.local4.ip, 16);
+        learn(w, d, p, from);
+        d->fed |= rxq_push(&d->port->queues[0], p);
+    }
+    return t;
+}
+
+/* `n` packets' share of the time, `each`, is their tenant's rather than the turn's. */
+static void charge_owner(struct worker *w, uint64_t *bucket, struct wtenant *owner, unsigned n, uint64_t each)
+{
+    uint64_t share = n * each;
+    account_move(&w->clerk, bucket, &owner->account->cycles[DP_STAGE_TUNNEL], share);
+    /* Not this turn's time, but theirs; unless they owe a slice already: else whoever floods the tunnel could have it received at
+     * nobody's cost, and would never come to work off what was received. */
+    if (!runqueue_owes(&w->sched.queue, &owner->subject.entity))
+        w->turn_start += share;
+    worker_charge(w, owner, share);
 }
 
 unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, struct packet **batch, unsigned n)
@@ -209,6 +281,7 @@ unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, st
     if (!v || atomic_load_explicit(&v->uplink.port, memory_order_acquire) != up || w->id)
         return n;
     struct wtenant *owners[BATCH];
+    struct demux d = {0};
     unsigned kept = 0, taken = 0;
     uint64_t *bucket = w->clerk.bucket;
     worker_account(w, bucket);
@@ -217,24 +290,25 @@ unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, st
         struct packet *p = batch[i];
         uint32_t outer = p->len >= 42 ? outer_headers(v, up, p) : 0;
         if (outer) {
-            struct wtenant *owner = take_tunnelled(w, v, p, outer);
-            if (owner && owner != t)
+            struct wtenant *owner = take_tunnelled(w, v, &d, p, outer);
+            if (owner && owner != t) {
+                owner->fed = t->feeds = true;
                 owners[taken++] = owner;
+            }
         } else if (p->len >= 42 && get16(p->data + 12) == 0x0806 && take_arp(w, up, v, p)) {
             packet_unref(p);
         } else {
             batch[kept++] = p;
         }
     }
+    wake_fed(w, &d);
+    step_spend(n * TAKE_UNITS);
     worker_account(w, bucket);
-    uint64_t share = (w->now - before) / n;
-    for (unsigned i = 0; i < taken; i++) {
-        account_move(&w->clerk, bucket, &owners[i]->account->cycles[DP_STAGE_TUNNEL], share);
-        /* Not this turn's time, but theirs; unless they owe a slice already: else whoever floods the tunnel could have it received at
-         * nobody's cost, and would never come to work off what was received. */
-        if (!runqueue_owes(&w->sched.queue, &owners[i]->subject.entity))
-            w->turn_start += share;
-        worker_charge(w, owners[i], share);
+    uint64_t each = (w->now - before) / n;
+    for (unsigned i = 0, k; i < taken; i += k) {
+        for (k = 1; i + k < taken && owners[i + k] == owners[i]; k++)
+            ;
+        charge_owner(w, bucket, owners[i], k, each);
     }
     return kept;
 }
@@ -284,7 +358,7 @@ static uint16_t outer_checksum(const uint8_t *d, uint32_t udp)
 
 static void encapsulate(const struct template *t, struct packet *p, bool checksum)
 {
-    uint32_t udp = p->len + VXLAN_HEADER + 8, ip = udp + 20, hash = key_hash(&p->key);
+    uint32_t udp = p->len + VXLAN_HEADER + 8, ip = udp + 20, hash = inner_hash(p);
     packet_push(p, UPLINK_OVERHEAD);
     uint8_t *d = p->data;
     memcpy(d, t->bytes, UPLINK_OVERHEAD);
@@ -298,24 +372,52 @@ static void encapsulate(const struct template *t, struct packet *p, bool checksu
     }
 }
 
-/* Those that can go, encapsulated; the others are counted. */
-static unsigned encapsulate_all(const struct template *t, const struct vtep *v, const struct port *up, struct port_io *io,
-                                struct packet **packets, unsigned n, struct packet **out)
+/* Packets on their way: in `out`, and those whose frame others will send too in `shared`. */
+struct leaving {
+    unsigned n, n_shared;
+    struct packet *out[PORT_STAGE], *shared[PORT_STAGE];
+};
+
+/* A packet that others will send too: noted, or a copy of it where this port sends it more than once. */
+static struct packet *shared_once(struct leaving *l, struct packet *p)
 {
-    unsigned k = 0;
+    for (unsigned i = 0; i < l->n_shared; i++)
+        if (l->shared[i] == p) {
+            packet_pull(p, UPLINK_OVERHEAD);
+            struct packet *copy = packet_copy(p);
+            packet_push(p, UPLINK_OVERHEAD);
+            packet_unref(p);
+            return copy;
+        }
+    return l->shared[l->n_shared++] = p;
+}
+
+/* Those that can go, encapsulated; the others are counted. */
+static void encapsulate_all(const struct template *t, const struct vtep *v, const struct port *up, struct port_io *io,
+                            struct packet **packets, unsigned n, struct leaving *l)
+{
+    uint32_t most = up->mtu && up->mtu + 14 < PACKET_MAX ? up->mtu + 14 : PACKET_MAX;
+    bool checksum = v->conf.uplink_checksum, whole = checksum || !up->ops->takes_loans;
+    l->n = l->n_shared = 0;
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = packets[i];
-        if ((up->mtu && p->len + UPLINK_OVERHEAD - 14 > up->mtu) || p->len + UPLINK_OVERHEAD > PACKET_MAX ||
-            packet_headroom(p) < UPLINK_OVERHEAD) {
+        if (__builtin_expect(p->len + UPLINK_OVERHEAD > most || packet_headroom(p) < UPLINK_OVERHEAD, 0)) {
             io->drops[DROP_TOO_LONG]++;
             io->counters->tx_errors++;
+            packet_unref(p);
             continue;
         }
-        p->refs++;
-        encapsulate(t, p, v->conf.uplink_checksum);
-        out[k++] = p;
+        if (whole)
+            packet_whole(p);
+        if (p->refs > 1 && !(p = shared_once(l, p))) {
+            io->drops[DROP_NO_BUFFER]++;
+            continue;
+        }
+        encapsulate(t, p, checksum);
+        if (p->lender)
+            p->head = (uint16_t)(p->head + UPLINK_OVERHEAD);
+        l->out[l->n++] = p;
     }
-    return k;
 }
 
 bool uplink_is_ring(const struct port *p)
@@ -325,10 +427,32 @@ bool uplink_is_ring(const struct port *p)
     return up && up->ops->takes_loans;
 }
 
-static void refuse(struct port_io *io, enum drop why, unsigned n)
+static bool refuse(struct port_io *io, enum drop why, struct packet **packets, unsigned n)
 {
     io->drops[why] += n;
     io->counters->tx_drops += n;
+    packet_unref_all(packets, n);
+    return true;
+}
+
+/* At most PORT_STAGE. */
+static void send_some(const struct template *t, const struct vtep *v, struct port *up, struct port_io *io, struct port_io *through,
+                      struct packet **packets, unsigned n)
+{
+    struct leaving l;
+    encapsulate_all(t, v, up, io, packets, n, &l);
+    uint64_t before = through->counters->tx_packets, bytes = through->counters->tx_bytes;
+    if (l.n)
+        up->ops->tx(up, through, l.out, l.n);
+    for (unsigned j = 0; j < l.n_shared; j++) {
+        packet_pull(l.shared[j], UPLINK_OVERHEAD);
+        if (l.shared[j]->lender)
+            l.shared[j]->head = (uint16_t)(l.shared[j]->head - UPLINK_OVERHEAD);
+    }
+    uint64_t went = through->counters->tx_packets - before;
+    io->counters->tx_packets += went;
+    io->counters->tx_bytes += through->counters->tx_bytes - bytes - went * UPLINK_OVERHEAD;
+    io->counters->tx_drops += l.n - went;
 }
 
 bool uplink_send(struct datapath *dp, struct port *p, struct port_io *io, uint32_t remote, struct packet **packets, unsigned n)
@@ -337,35 +461,17 @@ bool uplink_send(struct datapath *dp, struct port *p, struct port_io *io, uint32
     struct port *up = v ? atomic_load_explicit(&v->uplink.port, memory_order_acquire) : NULL;
     if (!v || !v->conf.uplink_port[0])
         return false;
-    if (!up) {
-        refuse(io, DROP_NO_PORT, n);
-        return true;
-    }
+    if (!up)
+        return refuse(io, DROP_NO_PORT, packets, n);
     struct port_io through = {io->worker, io->pool, shm_port(dp, io->worker, up->slot), io->drops};
     uint64_t mac = resolve(up, v, &through, remote);
-    if (atomic_load_explicit(&up->config, memory_order_relaxed) & (OFPPC_PORT_DOWN | OFPPC_NO_FWD)) {
-        refuse(io, DROP_PORT_CONFIG, n);
-        return true;
-    }
-    if (!mac) {
-        refuse(io, DROP_NO_NEIGHBOUR, n);
-        return true;
-    }
+    if (atomic_load_explicit(&up->config, memory_order_relaxed) & (OFPPC_PORT_DOWN | OFPPC_NO_FWD))
+        return refuse(io, DROP_PORT_CONFIG, packets, n);
+    if (!mac)
+        return refuse(io, DROP_NO_NEIGHBOUR, packets, n);
     struct template t;
     make_template(&t, v, up, p, mac, remote);
-    for (unsigned i = 0; i < n; i += BATCH) {
-        struct packet *out[BATCH], *sent[BATCH];
-        unsigned k = encapsulate_all(&t, v, up, io, packets + i, n - i < BATCH ? n - i : BATCH, out);
-        memcpy(sent, out, k * sizeof out[0]);
-        uint64_t before = through.counters->tx_packets, bytes = through.counters->tx_bytes;
-        if (k)
-            up->ops->tx(up, &through, out, k);
-        uint64_t went = through.counters->tx_packets - before;
-        io->counters->tx_packets += went;
-        io->counters->tx_bytes += through.counters->tx_bytes - bytes - went * UPLINK_OVERHEAD;
-        io->counters->tx_drops += k - went;
-        for (unsigned j = 0; j < k; j++)
-            packet_pull(sent[j], UPLINK_OVERHEAD);
-    }
+    for (unsigned i = 0; i < n; i += PORT_STAGE)
+        send_some(&t, v, up, io, &through, packets + i, n - i < PORT_STAGE ? n - i : PORT_STAGE);
     return true;
 }

@@ -44,8 +44,8 @@ bool uplink_removed(struct datapath *dp, struct port *p);
 /* Takes what is the VTEP's out of a batch that its uplink has received: frames of tunnels go to their VNI's port's queue, ARP is answered
  * or noted. Returns how many are left. The port's worker. */
 unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, struct packet **batch, unsigned n);
-/* Sends frames of one VXLAN port to an IPv4 remote (network order), each with headers of its own; references stay the caller's. Counts for both
- * ports. False when there is no uplink. */
+/* Sends frames of one VXLAN port to an IPv4 remote (network order), each with headers of its own. Counts for both ports, and takes over a
+ * reference of each; false, and neither, when there is no uplink. */
 bool uplink_send(struct datapath *dp, struct port *p, struct port_io *io, uint32_t remote, struct packet **packets, unsigned n);
 
 /* Whether what a VXLAN port sends ends in a ring in memory: many at once cost less each. */

@@ -307,6 +307,12 @@ void vtep_forget_port(struct datapath *dp, struct port *p)
         change_map(dp->vtep, 0, NULL, p);
 }
 
+bool vtep_listens(const struct datapath *dp)
+{
+    const struct vtep *v = __atomic_load_n(&dp->vtep, __ATOMIC_ACQUIRE);
+    return v && (v->receive[0][0] >= 0 || v->receive[1][0] >= 0);
+}
+
 int vtep_socket(const struct vtep *v, int v6, uint32_t hash)
 {
     return v ? v->send[v6][hash % VTEP_SENDERS] : -1;
@@ -323,31 +329,47 @@ static void map_address(const struct sockaddr_storage *s, uint8_t out[16])
     memcpy(out + 12, &((const struct sockaddr_in *)s)->sin_addr, 4);
 }
 
-static void lose(struct worker *w, struct wtenant *t, const struct port *port, struct packet *p)
+void vtep_lose(struct worker *w, struct wtenant *t, const struct port *port, struct packet *p)
 {
     t->account->drops[DROP_TENANT_QUEUE]++;
     shm_port(w->dp, w->id, port->slot)->rx_drops++;
     packet_unref(p);
 }
 
-struct wtenant *vtep_take(struct vtep *v, struct worker *w, struct packet *p, const uint8_t from[16], int v6, unsigned limit)
+void vtep_nobodys(struct worker *w, struct packet *p, enum drop why)
 {
-    struct dp_shm_account *nobody = shm_account(w->dp, w->id, 0);
+    shm_account(w->dp, w->id, 0)->drops[why]++;
+    packet_unref(p);
+}
+
+struct wtenant *vtep_owner(const struct vtep *v, struct worker *w, uint32_t vni, struct port **port)
+{
+    *port = find(v, vni);
+    struct wtenant *t = *port ? worker_tenant(w, (*port)->bridge->tenant) : NULL;
+    if (t && !(*port)->queues[0].registered)
+        t = NULL;
+    if (!t)
+        *port = NULL;
+    return t;
+}
+
+/* A frame that came through a tunnel's socket, from its VXLAN header on, from `from` (as dp_addr has it): to its VNI's port's queue. Returns
+ * whose it is, or NULL when it is nobody's. */
+static struct wtenant *take(struct vtep *v, struct worker *w, struct packet *p, const uint8_t from[16], int v6)
+{
     if (p->len < VXLAN_HEADER + 14 || !(p->data[0] & 0x08)) {
-        nobody->drops[DROP_BAD_TUNNEL]++;
-        packet_unref(p);
+        vtep_nobodys(w, p, DROP_BAD_TUNNEL);
         return NULL;
     }
+    struct port *port;
     uint32_t vni = get32(p->data + 4) >> 8;
-    struct port *port = find(v, vni);
-    struct wtenant *t = port ? worker_tenant(w, port->bridge->tenant) : NULL;
-    if (!t || !port->queues[0].registered) {
-        nobody->drops[DROP_UNKNOWN_VNI]++;
-        packet_unref(p);
+    struct wtenant *t = vtep_owner(v, w, vni, &port);
+    if (!t) {
+        vtep_nobodys(w, p, DROP_UNKNOWN_VNI);
         return NULL;
     }
-    if (port->queues[0].n >= limit) {
-        lose(w, t, port, p);
+    if (port->queues[0].n >= RXQ_BACKLOG) {
+        vtep_lose(w, t, port, p);
         return t;
     }
     packet_pull(p, VXLAN_HEADER);
@@ -356,11 +378,10 @@ struct wtenant *vtep_take(struct vtep *v, struct worker *w, struct packet *p, co
     memcpy(k->tun_src, from, 16);
     memcpy(k->tun_dst, (v6 ? &v->conf.local6 : &v->conf.local4)->ip, 16);
     vxlan_learn(port, p, w->now_s);
-    if (packet_hand_over(p, &t->pool) && rxq_push(&port->queues[0], p)) {
+    if (packet_hand_over(p, &t->pool) && rxq_push(&port->queues[0], p))
         worker_wake(w, &port->queues[0]);
-    } else {
-        lose(w, t, port, p);
-    }
+    else
+        vtep_lose(w, t, port, p);
     return t;
 }
 
@@ -404,7 +425,7 @@ static unsigned receive_from(struct vtep *v, struct worker *w, int fd, int v6, u
         uint8_t address[16];
         map_address(&from[i], address);
         for (unsigned j = 0; j < k; j++)
-            owners[n++] = vtep_take(v, w, parts[j], address, v6, RXQ_BACKLOG);
+            owners[n++] = take(v, w, parts[j], address, v6);
     }
     return n;
 }

@@ -48,9 +48,13 @@ void vtep_forget_port(struct datapath *dp, struct port *p);
 /* A turn's worth of receiving, queued on its ports. Returns the cycles that nobody else is charged; `*more`: there may be more
  * to receive. Worker 0. */
 uint64_t vtep_receive(struct vtep *v, struct worker *w, bool *more);
-/* A frame that came through a tunnel, from its VXLAN header on, from `from` (as dp_addr has it): to its VNI's port's queue. Returns whose it
- * is, or NULL when it is nobody's. The packet is taken over, and dropped where `limit` or more wait already. Worker 0. */
-struct wtenant *vtep_take(struct vtep *v, struct worker *w, struct packet *p, const uint8_t from[16], int v6, unsigned limit);
+/* Whose a VNI is, and its port; NULL and NULL when it is nobody's. Worker 0, as the next two. */
+struct wtenant *vtep_owner(const struct vtep *v, struct worker *w, uint32_t vni, struct port **port);
+/* Drops a packet that its tenant has no room for, resp. that is nobody's. */
+void vtep_lose(struct worker *w, struct wtenant *t, const struct port *port, struct packet *p);
+void vtep_nobodys(struct worker *w, struct packet *p, enum drop why);
+/* Whether worker 0 has sockets of tunnels to receive from. Any thread. */
+bool vtep_listens(const struct datapath *dp);
 /* The socket for a flow of `hash` to an IPv4 (v6 = 0) or IPv6 address, or -1. */
 int vtep_socket(const struct vtep *v, int v6, uint32_t hash);
 

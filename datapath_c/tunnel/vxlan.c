@@ -6,9 +6,10 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/defer.h"
+#include "base/step.h"
 #include "flow/bridge.h"
-#include "flow/cache.h"
 #include "path/datapath.h"
+#include "path/parse.h"
 #include "tunnel/inner.h"
 #include "tunnel/vtep.h"
 
@@ -166,6 +167,7 @@ static void count(struct port_io *io, int e, struct packet **s, unsigned n)
     }
 }
 
+/* Takes over a reference of each. */
 static void send_to(struct port *p, struct port_io *io, const struct dp_addr *remote, struct packet **s, unsigned n)
 {
     struct vxlan *x = p->driver;
@@ -177,11 +179,14 @@ static void send_to(struct port *p, struct port_io *io, const struct dp_addr *re
     memcpy(&ip, remote->ip + 12, 4);
     if (!v6 && uplink_send(x->dp, p, io, ip, s, n))
         return;
-    int fd = vtep_socket(v, v6, key_hash(&s[0]->key));
+    int fd = vtep_socket(v, v6, inner_hash(s[0]));
     if (fd < 0) {
         io->drops[DROP_NO_REMOTE] += n;
+        packet_unref_all(s, n);
         return;
     }
+    for (unsigned i = 0; i < n; i++)
+        packet_whole(s[i]);
     for (unsigned i = 0; i < n;) {
         unsigned train = 1;
         uint32_t bytes = s[i]->len + VXLAN_HEADER;
@@ -198,6 +203,7 @@ static void send_to(struct port *p, struct port_io *io, const struct dp_addr *re
         }
         i += train;
     }
+    packet_unref_all(s, n);
 }
 
 /* Where a frame goes: to one remote (true) or to all of *flood, which is NULL where it goes nowhere. */
@@ -207,9 +213,9 @@ static bool decide(struct port *p, const struct packet *packet, uint32_t now, st
     struct vxlan *x = p->driver;
     uint32_t learned;
     *flood = NULL;
-    if (packet->tun_id && be64toh(packet->tun_id) != p->conf.vni)
+    if (!packet->bare && packet->tun_id && be64toh(packet->tun_id) != p->conf.vni)
         return false;          /* another bridge's VNI is not this tenant's to send to */
-    if (memcmp(packet->tun_dst, unset, 16)) {
+    if (!packet->bare && memcmp(packet->tun_dst, unset, 16)) {
         memcpy(one->ip, packet->tun_dst, 16);
         return true;
     }
@@ -229,18 +235,23 @@ static bool decide(struct port *p, const struct packet *packet, uint32_t now, st
 static void send_frame(struct port *p, struct port_io *io, struct packet *packet, const struct dp_addr *one, const struct remotes *flood)
 {
     struct packet *s[SEGMENTS_MAX];
+    packet_whole(packet);
+    if (packet->bare)
+        parse(packet);
     unsigned n = port_segment(packet, io, s, SEGMENTS_MAX);
     if (n && one)
         send_to(p, io, one, s, n);
-    for (uint32_t i = 0; n && !one && i < flood->n; i++)
+    for (uint32_t i = 0; n && !one && i < flood->n; i++) {
+        for (unsigned j = 0; i + 1 < flood->n && j < n; j++)
+            s[j]->refs++;
         send_to(p, io, &flood->at[i], s, n);
-    for (unsigned i = 0; i < n; i++)
-        packet_unref(s[i]);
+    }
 }
 
 static unsigned vxlan_rx(struct rxq *q, struct port_io *io, struct packet **out, unsigned max)
 {
     unsigned n = rxq_pop(q, io, out, max);
+    step_spend(n);
     for (unsigned i = 0; i < n; i++)
         inner_restore_offloads(out[i], q->port->mtu);
     return n;
@@ -257,8 +268,13 @@ static void send_group(struct port *p, struct port_io *io, struct group *g)
 {
     if (g->n)
         send_to(p, io, &g->to, g->at, g->n);
-    packet_unref_all(g->at, g->n);
     g->n = 0;
+}
+
+/* Of two whose actions named no remote. */
+static bool same_destination(const struct packet *p, const struct packet *last)
+{
+    return !memcmp(p->data, last->data, 6) && !(p->vnet.flags | p->vnet.gso_type);
 }
 
 static void vxlan_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
@@ -267,9 +283,15 @@ static void vxlan_tx(struct port *p, struct port_io *io, struct packet **packets
     struct vtep *v = __atomic_load_n(&x->dp->vtep, __ATOMIC_ACQUIRE);
     bool uplink = v && v->conf.uplink_port[0];
     uint32_t now = (uint32_t)(clock_now() / clock_hz);
-    struct group g = {.n = 0};
+    struct group g;
+    g.n = 0;
     for (unsigned i = 0; i < n; i++) {
         struct packet *packet = packets[i];
+        /* As a rule it goes where the last one went. */
+        if (g.n && g.n < PORT_STAGE && packet->bare && g.at[g.n - 1]->bare && same_destination(packet, g.at[g.n - 1])) {
+            g.at[g.n++] = packet;
+            continue;
+        }
         struct dp_addr one;
         struct remotes *flood;
         bool single = decide(p, packet, now, &one, &flood);
@@ -289,5 +311,5 @@ static void vxlan_tx(struct port *p, struct port_io *io, struct packet **packets
     send_group(p, io, &g);
 }
 
-const struct port_ops vxlan_ops = {.name = "vxlan", .open = vxlan_open, .close = vxlan_close, .rx = vxlan_rx,
+const struct port_ops vxlan_ops = {.name = "vxlan", .raw = true, .open = vxlan_open, .close = vxlan_close, .rx = vxlan_rx,
                                    .tx = vxlan_tx};

@@ -7,9 +7,10 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.adversaries import load_all  # noqa: E402
+from benchmarks.adversaries.encapsulated import through_tunnel  # noqa: E402
 from benchmarks.adversaries.frames import udp  # noqa: E402
-from benchmarks.isolation import CORE, MS, beside, capacity, half_a_core, useful_per_core  # noqa: E402
-from benchmarks.lab import Lab, Source, summary, victim  # noqa: E402
+from benchmarks.isolation import CORE, INFRA, MS, VNI, beside, capacity, half_a_core, over_uplink, useful_per_core  # noqa: E402
+from benchmarks.lab import FAR, NEAR, Lab, Source, summary, victim  # noqa: E402
 
 ADVERSARIES = {adversary.name: adversary for adversary in load_all()}
 
@@ -80,6 +81,39 @@ def test_bursty_tenants_share_a_core(each_ns):
     found = useful_per_core(each_ns, 0.25, 5)
     assert found["ratio"] >= 3.5 and found["lost"] == 0
     assert useful_per_core(each_ns, 1.0, 5)["ratio"] < 1       # the experiment can fail: all at once ask for 1.6 cores
+
+
+@pytest.fixture(scope="module")
+def uplink_each_ns():
+    return 5 * MS / over_uplink("wfq", 0, None, 5 * MS)["delivered"]
+
+
+@pytest.mark.parametrize("name", ["ramp", "small packets", "tuple space 7360"])
+def test_an_adversary_behind_the_same_uplink(uplink_each_ns, name):
+    alone = over_uplink("wfq", uplink_each_ns, None, 5 * MS)
+    on = over_uplink("wfq", uplink_each_ns, ADVERSARIES[name], 5 * MS)
+    assert on["loss"] == 0 and on["delivered"] == on["offered"]
+    assert on["max_us"] - alone["max_us"] <= 5 and on["longest_us"] <= 2
+
+
+def test_a_ramp_behind_the_same_uplink_for_long(uplink_each_ns):
+    """Long enough for each cost of the ramp to meet the victim's queue."""
+    alone = over_uplink("wfq", uplink_each_ns, None, 50 * MS)
+    assert over_uplink("wfq", uplink_each_ns, ADVERSARIES["ramp"], 50 * MS)["max_us"] - alone["max_us"] <= 10
+
+
+def test_without_protection_a_shared_uplink_is_another_story(uplink_each_ns):
+    assert over_uplink("none", uplink_each_ns, ADVERSARIES["ramp"], 5 * MS)["p99_us"] > 1000
+
+
+def test_an_overloaded_tunnel_is_received_no_faster_than_it_is_served(uplink_each_ns):
+    """What the uplink's tenant takes in for a tenant that can't have it was received for nothing."""
+    with Lab() as lab:
+        lab.uplink(INFRA)
+        lab.tenant(1, vni=VNI)
+        source = Source(INFRA, through_tunnel(VNI, [udp(size=76)], FAR, NEAR), interval_ns=uplink_each_ns / 2)
+        lab.run([source], 10 * MS)
+        assert source.delivered * uplink_each_ns / (10 * MS) >= 0.95
 
 
 def test_cpu_max_holds_on_an_idle_core():
