@@ -3,14 +3,17 @@
 What the switch writes into the guest's memory meanwhile must arrive with it. The guest's kernel takes 4 MiB over TCP that nobody
 reads before it has moved: the switch wrote them, and no processor of the guest has touched them since."""
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
 import select
+import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 from hosts import Lab, Switch, wait_for
@@ -65,7 +68,20 @@ print("all there", flush=True)
 sys.stdin.readline()
 """
 
+# Without KVM, QEMU before 9.0 forgets that a page was written when the guest's CPU writes it at the moment at which the bitmap is read
+# (QEMU's commit 03bfc2188f): about one guest in five arrives with old descriptors in its rings, or worse. What the switch writes is not
+# concerned; where it is forgotten, every attempt fails.
+QEMU_KEEPS_MEMORY = (9, 0)
+ATTEMPTS = 4
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+
+
+@functools.cache
+def qemu_version() -> tuple[int, int]:
+    text = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
+    major, minor = re.search(r"version (\d+)\.(\d+)", text).groups()
+    return int(major), int(minor)
 
 
 class Move:
@@ -138,7 +154,7 @@ class Move:
         seen = []
 
         def watch():
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 20
             while not seen and time.monotonic() < deadline:
                 with contextlib.suppress(StopIteration):
                     entry = next(e for e in self.switch.client.call("StatsService.ListMacs", bridge="br").macs if e.mac == MAC)
@@ -155,12 +171,27 @@ class Move:
         return wait
 
 
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("card, queues, announces", [
     pytest.param("", 1, "guest", id="split rings, the guest announces itself"),
     pytest.param(",guest_announce=off,packed=on", 1, "switch", id="packed rings, the switch announces it"),
     pytest.param(",guest_announce=off,mq=on", 2, "switch", id="two pairs of queues, the switch announces it")])
 def test_migration_while_pinged(tmp_path, card, queues, announces):
-    move = Move(tmp_path, card, queues)
+    attempts = 1 if qemu_version() >= QEMU_KEEPS_MEMORY else ATTEMPTS
+    for attempt in range(1, attempts + 1):
+        directory = tmp_path / str(attempt)
+        directory.mkdir()
+        try:
+            migrate_while_pinged(directory, card, queues, announces)
+            return
+        except Exception as e:      # what a guest with such a memory does can't be foreseen
+            if attempt == attempts:
+                raise
+            warnings.warn(f"attempt {attempt} of {attempts}, QEMU {qemu_version()[0]}: {e}", stacklevel=1)
+
+
+def migrate_while_pinged(directory, card, queues, announces):
+    move = Move(directory, card, queues)
     try:
         pinger = move.start("pinger", PINGER, GUEST)
         time.sleep(1)
