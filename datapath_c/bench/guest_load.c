@@ -35,8 +35,8 @@ static void add_frame(struct load *l, const uint8_t *frame, uint32_t len)
     memcpy(l->bytes + at, frame, len);
 }
 
-/* UDP from 10.0.0.1 to 10.0.0.2. */
-static void make_udp(struct load *l, uint32_t len, const uint8_t dst[6], const uint8_t src[6])
+/* A frame from 10.0.0.1, port 1000, to 10.0.0.2, port 2000, zero behind the ports. Good until the next. */
+static uint8_t *make_ip(uint32_t len, const uint8_t dst[6], const uint8_t src[6], uint8_t proto)
 {
     static uint8_t f[65536];
     memset(f, 0, sizeof f);
@@ -46,35 +46,27 @@ static void make_udp(struct load *l, uint32_t len, const uint8_t dst[6], const u
     f[14] = 0x45;
     put16(f + 16, (uint16_t)(len - 14));
     f[22] = 64;
-    f[23] = 17;
+    f[23] = proto;
     put32(f + 26, 0x0a000001);
     put32(f + 30, 0x0a000002);
     uint16_t sum = (uint16_t)~csum_fold(csum_partial(f + 14, 20, 0));
     memcpy(f + 24, &sum, 2);
     put16(f + 34, 1000);
     put16(f + 36, 2000);
+    return f;
+}
+
+static void make_udp(struct load *l, uint32_t len, const uint8_t dst[6], const uint8_t src[6])
+{
+    uint8_t *f = make_ip(len, dst, src, 17);
     put16(f + 38, (uint16_t)(len - 34));
     add_frame(l, f, len);
 }
 
-/* TCP from 10.0.0.1 to 10.0.0.2, its checksum the pseudo-header's sum: to be completed by who cuts it. */
+/* Its checksum is the pseudo-header's sum: to be completed by who cuts it. */
 static void make_tcp(struct load *l, uint32_t len, const uint8_t dst[6], const uint8_t src[6])
 {
-    static uint8_t f[65536];
-    memset(f, 0, sizeof f);
-    memcpy(f, dst, 6);
-    memcpy(f + 6, src, 6);
-    put16(f + 12, 0x0800);
-    f[14] = 0x45;
-    put16(f + 16, (uint16_t)(len - 14));
-    f[22] = 64;
-    f[23] = 6;
-    put32(f + 26, 0x0a000001);
-    put32(f + 30, 0x0a000002);
-    uint16_t sum = (uint16_t)~csum_fold(csum_partial(f + 14, 20, 0));
-    memcpy(f + 24, &sum, 2);
-    put16(f + 34, 1000);
-    put16(f + 36, 2000);
+    uint8_t *f = make_ip(len, dst, src, 6);
     f[46] = 0x50;
     f[47] = 0x10;
     put16(f + 48, 0xffff);

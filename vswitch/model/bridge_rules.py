@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vswitch.datapath.client import BatchAnswers, Client
     from vswitch.datapath.records import QueueRecord, TableRecord
     from vswitch.model.group_journal import GroupJournal
+    from vswitch.model.journal import Journal
     from vswitch.model.objects import Bridge
     from vswitch.model.origins import Origins
     from vswitch.model.reconcile import Runs
@@ -51,8 +52,7 @@ class BridgeRules:
                 raise InvalidError(f"a flow_mod body has at least 48 bytes, not {len(body)}", "flow")
         with self._origins.noting(origin, xids if bridge in self._watched else ()) as sent:
             outcome = await client.write_flows(bridge_id, bodies, journal.applied, sent)
-        if journal.outgrown and not client.channel.closed:
-            self._background(journal.rewrite(client))
+        self._keep_short(journal, client)
         return outcome
 
     def write_run(self, bridge: str, n: int, batch: bytes, answered: Callable[[dict[int, Exception]], None],
@@ -63,6 +63,10 @@ class BridgeRules:
         client = self._client()
         client.write_batch(self.bridge(bridge).id, n, batch, self._logged(client, bridge, n, batch, answered), lost, passed)
 
+    def _keep_short(self, journal: Journal, client: Client) -> None:
+        if journal.outgrown and not client.channel.closed:
+            self._background(journal.rewrite(client))
+
     def _logged(self, client: Client, bridge: str, n: int, batch: bytes,
                 answered: Callable[[dict[int, Exception]], None]) -> Callable[[dict[int, Exception]], None]:
         journal = self._runs.by_name[bridge].journal
@@ -70,8 +74,7 @@ class BridgeRules:
         def carried_out(errors: dict[int, Exception]) -> None:
             journal.applied_batch(batch, n, errors)
             answered(errors)
-            if journal.outgrown and not client.channel.closed:
-                self._background(journal.rewrite(client))
+            self._keep_short(journal, client)
 
         return carried_out
 
@@ -92,8 +95,7 @@ class BridgeRules:
         if n:
             journal = self._runs.by_name[bridge].journal
             journal.applied_records(records, n)
-            if journal.outgrown and not client.channel.closed:
-                self._background(journal.rewrite(client))
+            self._keep_short(journal, client)
         return n > 0
 
     async def commit_runs(self, bridge: str, runs: Sequence[tuple[int, bytes]]) -> None:
@@ -107,8 +109,7 @@ class BridgeRules:
                 journal.applied_batch(batch, n, {})
 
         await client.write_bundle_runs(self.bridge(bridge).id, runs, committed)
-        if journal.outgrown and not client.channel.closed:
-            self._background(journal.rewrite(client))
+        self._keep_short(journal, client)
 
     def barrier_now(self, bridge: str, passed: Callable[[], None], lost: Callable[[Exception], None]) -> None:
         """`passed` is called at the moment the datapath's answer is read."""
@@ -125,8 +126,7 @@ class BridgeRules:
         journal = self._runs.by_name[self.bridge(bridge).name].journal
         with self._origins.noting(origin, xids if bridge in self._watched else ()) as sent:
             await commit_bundle(self, client, bridge, self.bridge(bridge).id, items, journal, sent)
-        if journal.outgrown and not client.channel.closed:
-            self._background(journal.rewrite(client))
+        self._keep_short(journal, client)
 
     # -- groups and meters (bodies as the channel has them: contract.h)
     async def group_mod(self, bridge: str, body: bytes) -> None:

@@ -75,8 +75,8 @@ class Journal:
         self.applied_records(b"".join([_record(body) for body in bodies]), len(bodies))
 
     def applied_records(self, records: bytes, n: int) -> None:
-        """The same, of records (native.journal_records)."""
-        """The rules are in force whether they can be logged or not: a failure is told of, and mended by `rewrite`."""
+        """The same, of records (native.journal_records). The rules are in force whether they can be logged or not: a failure is told
+        of, and mended by `rewrite`."""
         if self._rewriting:
             self._since.append(records)
         try:
