@@ -131,6 +131,14 @@ enum dp_port_kind {
     DP_PORT_VHOST_USER = 6
 };
 
+enum dp_xdp_mode {         /* how a netdev port comes to AF_XDP; the names are Open vSwitch's. What can't be had ends at AF_PACKET */
+    DP_XDP_OFF = 0,        /* AF_PACKET */
+    DP_XDP_BEST_EFFORT = 1,/* the best that the driver can: zero-copy, native with copies, generic */
+    DP_XDP_ZERO_COPY = 2,  /* native, zero-copy alone */
+    DP_XDP_NATIVE = 3,     /* native, with copies */
+    DP_XDP_GENERIC = 4     /* the kernel's own, which every interface has */
+};
+
 enum dp_policy {           /* who runs next on a worker */
     DP_POLICY_WFQ = 0,     /* by virtual time and weight */
     DP_POLICY_ROUND_ROBIN = 1,
@@ -225,9 +233,10 @@ struct dp_port {
     uint32_t learning;     /* vxlan: 1 = learn remote addresses from what arrives */
     uint32_t reason;       /* in DP_EV_PORT_STATUS: enum dp_port_reason */
     uint32_t speed_kbps;   /* read only */
+    uint32_t busy_poll;    /* netdev with an xdp_mode: microseconds that one look may poll the driver's queue for, 0 = it interrupts */
     uint8_t mac[6];        /* zero = the datapath picks one */
     uint8_t client;        /* vhost-user: 1 = connect to the socket, 0 = listen there */
-    uint8_t reserved;
+    uint8_t xdp_mode;      /* netdev: enum dp_xdp_mode */
     char name[DP_NAME_MAX];   /* as the control plane calls it; the first 15 bytes show in OpenFlow */
     char ifname[16];       /* tap: device to create; netdev: device to use */
     char socket[108];      /* vhost-user: path of the Unix socket */

@@ -2,9 +2,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <sched.h>
@@ -76,6 +78,24 @@ int device_index(const char *ifname)
     struct ifreq r = {0};
     int e = request(ifname, SIOCGIFINDEX, &r);
     return e ? e : r.ifr_ifindex;
+}
+
+void device_queues(const char *ifname, unsigned *receive, unsigned *send)
+{
+    struct ethtool_channels c = {.cmd = ETHTOOL_GCHANNELS};
+    struct ifreq r = {.ifr_data = (void *)&c};
+    *receive = *send = 1;
+    if (request(ifname, SIOCETHTOOL, &r))
+        return;
+    *receive = c.combined_count + c.rx_count ? c.combined_count + c.rx_count : 1;
+    *send = c.combined_count + c.tx_count ? c.combined_count + c.tx_count : 1;
+}
+
+bool device_is_veth(const char *ifname)
+{
+    struct ethtool_drvinfo d = {.cmd = ETHTOOL_GDRVINFO};
+    struct ifreq r = {.ifr_data = (void *)&d};
+    return !request(ifname, SIOCETHTOOL, &r) && !strcmp(d.driver, "veth");
 }
 
 struct link_request {

@@ -14,6 +14,10 @@ int device_up(const char *ifname);
 int device_index(const char *ifname);
 /* IFF_* flags, or a negative errno. */
 int device_flags(const char *ifname);
+/* How many queues it receives by, and sends by: 1 of each where it doesn't say. */
+void device_queues(const char *ifname, unsigned *receive, unsigned *send);
+/* Whether it is one end of a veth. */
+bool device_is_veth(const char *ifname);
 /* Marks a device, so that it is known again after it was renamed or moved. At most 255 bytes. */
 int device_set_alias(const char *ifname, const char *alias);
 

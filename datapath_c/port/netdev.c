@@ -1,16 +1,18 @@
-/* An existing interface (a veth, a NIC, the tap that QEMU opened) through AF_PACKET with virtio-net headers, so that a
- * guest's partial checksums and GSO frames pass both ways. The kernel's stack sees what arrives as well: give the interface
- * no addresses. */
+/* An existing interface (a veth, a NIC, the tap that QEMU opened): through AF_XDP (afxdp.h) where that is asked for and can be had, else
+ * through AF_PACKET with virtio-net headers, so that a guest's partial checksums and GSO frames pass both ways. With the latter, the
+ * kernel's stack sees what arrives as well: give the interface no addresses. */
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include "base/bytes.h"
 #include "flow/openflow.h"
+#include "port/afxdp.h"
 #include "port/device.h"
 #include "port/port.h"
 
@@ -51,18 +53,23 @@ static int netdev_open(struct port *p, struct dp_port *conf, fault *f)
     device_get_mtu(conf->ifname, &conf->mtu);
     device_get_mac(conf->ifname, conf->mac);
     device_up(conf->ifname);
+    p->mtu = conf->mtu;
+    conf->speed_kbps = 10000000;
+    fault without = {0};
+    if (conf->xdp_mode && !afxdp_open(p, conf, index, &without))
+        return 0;
     int fd = open_socket(index, f, conf->ifname);
     if (fd < 0)
         return fd;
     p->queues[0].fd = fd;
-    p->mtu = conf->mtu;
-    conf->speed_kbps = 10000000;
+    p->driver = conf->xdp_mode ? strdup(without.reason) : NULL;
     return 0;
 }
 
 static void netdev_close(struct port *p, bool keep)
 {
     close(p->queues[0].fd);
+    free(p->driver);           /* why it isn't AF_XDP */
 }
 
 /* The kernel keeps an outer VLAN tag beside the frame: put it back. */
@@ -152,5 +159,11 @@ static uint32_t netdev_state(struct port *p)
     return flags >= 0 && flags & IFF_UP && flags & IFF_RUNNING ? OFPPS_LIVE : OFPPS_LINK_DOWN;
 }
 
+static int netdev_describe(struct port *p, char *out, size_t size)
+{
+    int n = p->driver ? snprintf(out, size, "io af_packet\nfallback %s\n", (const char *)p->driver) : snprintf(out, size, "io af_packet\n");
+    return (size_t)n < size ? 0 : -ENOBUFS;
+}
+
 const struct port_ops netdev_ops = {.name = "netdev", .raw = true, .open = netdev_open, .close = netdev_close, .rx = netdev_rx,
-                                    .tx = netdev_tx, .state = netdev_state};
+                                    .tx = netdev_tx, .state = netdev_state, .describe = netdev_describe};

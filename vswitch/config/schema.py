@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vswitch.errors import InvalidError
 from vswitch.model import targets
-from vswitch.model.check import MAX_AUXILIARY, PROTOCOLS
+from vswitch.model.check import MAX_AUXILIARY, PROTOCOLS, XDP_MODES
 from vswitch.model.egress_queues import parse_queue, queue_text
 
 
@@ -127,6 +127,11 @@ def queue(value: object) -> str:
         raise ValueError(e.reason) from None
 
 
+def xdp_mode(value: object) -> str:
+    """YAML reads off as a boolean."""
+    return one_of(*XDP_MODES)("off" if value is False else value)
+
+
 def port_number(value: object) -> int:
     if value == "LOCAL":
         return 0xfffffffe
@@ -183,13 +188,15 @@ PORT = {
     "socket": Key(path),
     "mode": Key(one_of("server", "client")),
     "max_rate": Key(integer(0, 0xffffffff)),
+    "xdp_mode": Key(xdp_mode),
+    "busy_poll": Key(integer(0, 10000)),
 }
 PORT_LISTS = {"remotes": address(), "egress_queues": queue}
 
 # Which keys a kind of port may have beyond those of all ports, and which it must have.
 PORT_KINDS = {
     "tap": ({"ifname", "queues", "mtu"}, ()),
-    "netdev": ({"ifname", "mtu"}, ()),
+    "netdev": ({"ifname", "mtu", "xdp_mode", "busy_poll"}, ()),
     "vxlan": ({"vni", "learning", "remotes"}, ("vni",)),
     "patch": ({"peer_bridge", "peer_port"}, ("peer_bridge", "peer_port")),
     "dummy": ({"mtu"}, ()),

@@ -54,6 +54,9 @@ class Port:
     egress_queues: tuple[str, ...] = ()    # queues that set-queue chooses: egress_queues.py
     socket: str = ""            # vhost-user: path of the Unix socket
     mode: str = "server"        # vhost-user: "server" = the switch listens there, "client" = it connects
+    xdp_mode: str = "off"       # netdev: "off" = AF_PACKET, or how AF_XDP is had, as Open vSwitch names it: "best-effort" |
+                                # "native-with-zerocopy" | "native" | "generic"
+    busy_poll: int = 0          # netdev with an xdp_mode: microseconds, 0..10000; 0 = not
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Desired objects as the datapath's records, and records as what the API shows."""
 from __future__ import annotations
 
-from vswitch.datapath.records import NO_ADDRESS, PORT_KINDS, BridgeRecord, PortRecord, TenantRecord, VtepRecord, address_bytes
+from vswitch.datapath.records import NO_ADDRESS, PORT_KINDS, XDP_MODES, BridgeRecord, PortRecord, TenantRecord, VtepRecord, address_bytes
 from vswitch.model.objects import Bridge, Port, Tenant, Vtep
 from vswitch.model.store import State
 
@@ -27,14 +27,15 @@ def port_record(port: Port, state: State) -> PortRecord:
         n_queues=port.queues if port.kind in ("tap", "vhost-user") else 0, vni=port.vni or 0, mtu=port.mtu,
         peer_bridge=peer_bridge.id if peer_bridge else 0, peer_port=peer_port.port_no if peer_port else 0,
         learning=int(port.kind == "vxlan" and port.learning), mac=mac_bytes(port.mac),
-        client=int(port.mode == "client"), name=port.name, ifname=port.ifname, socket=port.socket)
+        client=int(port.mode == "client"), name=port.name, ifname=port.ifname, socket=port.socket,
+        xdp_mode=XDP_MODES[port.xdp_mode], busy_poll=port.busy_poll)
 
 
 def same_port(wanted: PortRecord, held: PortRecord) -> bool:
     """Whether the port that the datapath holds is the wanted one, its config apart."""
     return (all(getattr(wanted, name) == getattr(held, name)
                 for name in ("bridge", "port_no", "kind", "vni", "peer_bridge", "peer_port", "learning", "name", "ifname",
-                             "socket", "client"))
+                             "socket", "client", "xdp_mode", "busy_poll"))
             and wanted.n_queues == (held.n_queues if wanted.n_queues else 0)
             and wanted.mtu in (0, held.mtu) and wanted.mac in (bytes(6), held.mac))
 

@@ -95,7 +95,8 @@ def port_message(port: Port) -> port_pb2.Port:
                          peer_bridge=port.peer_bridge, peer_port=port.peer_port, config=port.config, max_rate=port.max_rate,
                          egress_queues=[port_pb2.EgressQueue(id=queue.queue_id, min_rate=queue.min_kbps, max_rate=queue.max_kbps)
                                         for queue in parse_queues(port.egress_queues)],
-                         socket=port.socket, mode=port.mode if port.kind == "vhost-user" else "")
+                         socket=port.socket, mode=port.mode if port.kind == "vhost-user" else "",
+                         xdp_mode=port.xdp_mode if port.kind == "netdev" else "", busy_poll=port.busy_poll)
 
 
 def port_object(message: port_pb2.Port) -> Port:
@@ -104,7 +105,8 @@ def port_object(message: port_pb2.Port) -> Port:
                 message.vni if message.HasField("vni") else None, tuple(message.remotes),
                 message.learning if message.HasField("learning") else True, message.peer_bridge, message.peer_port,
                 message.config, max_rate=message.max_rate, egress_queues=queue_texts(message.egress_queues),
-                socket=message.socket, mode=message.mode or Port.mode)
+                socket=message.socket, mode=message.mode or Port.mode, xdp_mode=message.xdp_mode or Port.xdp_mode,
+                busy_poll=message.busy_poll)
 
 
 def queue_texts(messages: Iterable[port_pb2.EgressQueue]) -> tuple[str, ...]:
