@@ -53,7 +53,7 @@ void packet_read(const struct packet *p, uint32_t at, uint8_t *to, uint32_t len)
             continue;
         }
         uint32_t take = len < piece->len - at ? len : piece->len - at;
-        memcpy(to, piece->at + at, take);
+        memmove(to, piece->at + at, take);     /* a guest may send to itself, from where it receives */
         to += take;
         len -= take;
         at = 0;

@@ -20,10 +20,11 @@ struct piece {
 static inline __attribute__((always_inline)) void fetch_lines(const uint8_t *at, bool to_write)
 {
     __builtin_prefetch(at);
+    const uint8_t *second = (const uint8_t *)((uintptr_t)at + 64);
     if (to_write)
-        __builtin_prefetch(at + 64, 1);
+        __builtin_prefetch(second, 1);
     else
-        __builtin_prefetch(at + 64);
+        __builtin_prefetch(second);
 }
 
 /* ---- from the guest ---- */

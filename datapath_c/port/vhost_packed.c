@@ -205,7 +205,7 @@ static inline __attribute__((always_inline)) unsigned look_ahead(struct vhost_ri
         memcpy(&d, (const void *)&v->pdesc[v->seen_at], sizeof d);
         uint32_t there = d.len;
         uint64_t from = d.addr - first.guest;
-        uint8_t *host = first.host + from;
+        uint8_t *host = (uint8_t *)((uintptr_t)first.host + from);   /* good if what follows says so */
         if (from >= first.size || d.len > first.size - from)
             host = vhost_guest_address(v->memory, d.addr, &there);
         if ((d.flags & ~(AVAIL | USED)) != (to_write ? VRING_DESC_F_WRITE : 0) || d.id >= v->size || !host || there != d.len ||

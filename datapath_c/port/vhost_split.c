@@ -110,7 +110,7 @@ static inline __attribute__((always_inline)) void look_ahead(struct vhost_ring *
         memcpy(&what, (const void *)&desc[head].len, 8);
         uint32_t len = (uint32_t)what, there = len;
         uint64_t from = addr - first.guest;
-        uint8_t *host = first.host + from;
+        uint8_t *host = (uint8_t *)((uintptr_t)first.host + from);   /* good if what follows says so */
         if (!LIKELY(from < first.size && len <= first.size - from))
             host = vhost_guest_address(v->memory, addr, &there);
         if (!LIKELY((uint16_t)(what >> 32) == (to_write ? VRING_DESC_F_WRITE : 0) && len - least <= range) || !host || there != len)

@@ -56,11 +56,11 @@ class Ring:
         self.publish(index)
 
     def publish(self, index: int | None = None) -> None:
-        struct.pack_into("<H", self.guest.memory, self.base + 4096 + 2, (self.avail if index is None else index) & 0xffff)
+        self.guest.words[(self.base + 4096 + 2) // 2] = (self.avail if index is None else index) & 0xffff
         os.eventfd_write(self.kick, 1)
 
     def used_index(self) -> int:
-        return struct.unpack_from("<H", self.guest.memory, self.base + 8192 + 2)[0]
+        return self.guest.words[(self.base + 8192 + 2) // 2]
 
     def used_elem(self, i: int) -> tuple[int, int]:
         return struct.unpack_from("<II", self.guest.memory, self.base + 8192 + 4 + 8 * (i % SIZE))
@@ -80,6 +80,7 @@ class Guest:
         self.fd = os.memfd_create("guest")
         os.ftruncate(self.fd, self.size)
         self.memory = mmap.mmap(self.fd, self.size)
+        self.words = memoryview(self.memory).cast("H")     # each is read and written at once; of struct's the other side may see half
         self.features = sum(1 << f for f in {*features, F_VERSION_1, F_PROTOCOL_FEATURES})
         self.rings = [Ring(self, i) for i in range(2 * pairs)]
         self.socket = self._accept() if listen else self._connect()
@@ -220,5 +221,6 @@ class Guest:
         self.socket.close()
         for ring in self.rings:
             ring.close()
+        self.words.release()
         self.memory.close()
         os.close(self.fd)
