@@ -81,6 +81,8 @@ enum dp_type {
     DP_PORT_DETAIL = 47,   /* object = bridge; dp_port_ref -> text: what its driver knows of itself, lines of a name, a space, a text */
     DP_RULE_COSTS = 48,    /* object = bridge; dp_number: how many, at most 64 -> so many of dp_rule_cost + OF flow_stats entry,
                             * the rules that cost most time, dearest first, over replies */
+    DP_BALANCE_SET = 49,   /* dp_balance: from now on */
+    DP_BALANCE_GET = 50,   /* -> dp_balance */
     DP_EV_PACKET_IN = 64,  /* object = bridge; dp_packet_in, user's data, OF packet_in body (buffer_id, total_len, ..., data) */
     DP_EV_FLOW_REMOVED = 65, /* object = bridge; dp_flow_removed + OF flow_removed body; for every rule that times out,
                               * and for deletions of rules that asked for it */
@@ -193,6 +195,18 @@ struct dp_scheduler {
     uint32_t slice_ns;     /* of a turn, 500..1000000; 0 = 1,400 */
 };
 
+struct dp_balance {        /* queues of ports move from busy workers to others */
+    uint32_t interval;     /* seconds between two looks at what queues cost, 1..3600; 0 = none is moved */
+    uint32_t load;         /* percent of its time that a worker must have been busy, 1..100; 0 = 95 */
+    uint32_t improvement;  /* percent by which a move must lessen the variance of the workers' loads, 1..100; 0 = 25 */
+    uint32_t reserved;
+    uint64_t looks;        /* read only from here on; since the datapath started */
+    uint64_t moves;
+    uint64_t refused;      /* moves given up, because the queue had packets of the old worker's */
+    char last_look[64];    /* what was found */
+    char last_move[256];   /* which queue, from where to where, and why */
+};
+
 struct dp_tenant {
     uint32_t id;           /* 1..DP_MAX_TENANTS-1, chosen by the control plane */
     uint32_t weight;       /* 1..10000; shares of CPU time are in proportion */
@@ -264,8 +278,9 @@ struct dp_vtep {
     uint16_t port;         /* UDP destination port, 0 = 4789 (RFC 7348) */
     uint16_t any6;         /* 1 = bind IPv6 to :: */
     uint32_t uplink_checksum;  /* 1 = outer UDP checksums of what leaves through the uplink; 0 = none (RFC 7348, 5) */
-    char uplink_bridge[DP_NAME_MAX];   /* port through which IPv4 tunnels go as raw frames, there yet or not; "" = UDP sockets */
+    char uplink_bridge[DP_NAME_MAX];   /* port through which tunnels go as raw frames, there yet or not; "" = UDP sockets */
     char uplink_port[DP_NAME_MAX];
+    char uplink_device[16];/* device whose routes and neighbours are the kernel's for the uplink; "" = the datapath asks for remotes itself */
 };
 
 struct dp_remotes {

@@ -49,6 +49,8 @@ const struct handler_entry handlers[] = {
     [DP_SCHEDULER_SET] = {handle_scheduler_set, sizeof(struct dp_scheduler)},
     [DP_RULE_COSTS] = {handle_rule_costs, sizeof(struct dp_number)},
     [DP_SCHEDULER_GET] = {handle_scheduler_get, 0},
+    [DP_BALANCE_SET] = {handle_balance_set, sizeof(struct dp_balance)},
+    [DP_BALANCE_GET] = {handle_balance_get, 0},
 };
 
 const unsigned n_handlers = sizeof handlers / sizeof handlers[0];

@@ -52,6 +52,8 @@ HANDLER(cache_stats);
 HANDLER(shutdown);
 HANDLER(scheduler_set);
 HANDLER(scheduler_get);
+HANDLER(balance_set);
+HANDLER(balance_get);
 HANDLER(rule_costs);
 
 #endif

@@ -53,6 +53,22 @@ int handle_scheduler_get(struct client *c, const struct dp_msg *m, const uint8_t
     return 0;
 }
 
+int handle_balance_set(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    struct dp_balance b;
+    memcpy(&b, body, sizeof b);
+    int e = rebalance_set(client_datapath(c), &b, f);
+    if (!e)
+        reply(c, m, NULL, 0);
+    return e;
+}
+
+int handle_balance_get(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
+{
+    reply(c, m, &client_datapath(c)->balancer.conf, sizeof(struct dp_balance));
+    return 0;
+}
+
 int handle_tenant_set(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
 {
     struct dp_tenant t;
@@ -185,7 +201,7 @@ int handle_vtep_set(struct client *c, const struct dp_msg *m, const uint8_t *bod
 {
     struct dp_vtep v;
     memcpy(&v, body, sizeof v);
-    v.uplink_bridge[DP_NAME_MAX - 1] = v.uplink_port[DP_NAME_MAX - 1] = 0;
+    v.uplink_bridge[DP_NAME_MAX - 1] = v.uplink_port[DP_NAME_MAX - 1] = v.uplink_device[sizeof v.uplink_device - 1] = 0;
     int e = vtep_set(client_datapath(c), &v, f);
     if (!e)
         reply(c, m, NULL, 0);

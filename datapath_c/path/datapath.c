@@ -336,6 +336,8 @@ int datapath_add_port(struct datapath *dp, struct dp_port *conf, fault *f)
     if (uplink_is(dp, b, conf))
         for (unsigned i = 0; i < PORT_MAX_QUEUES; i++)
             p->queues[i].worker = 0;
+    for (unsigned i = 0; i < PORT_MAX_QUEUES; i++)
+        p->queues[i].lane = p->queues[i].worker;
     p->conf = *conf;
     if ((e = p->ops->open(p, conf, f))) {
         free(p);
@@ -392,6 +394,7 @@ static void close_port(struct datapath *dp, struct port *p, bool keep)
     struct bridge *b = p->bridge;
     if (dp->port_status && !keep)
         dp->port_status(b, p, DP_PORT_DELETED);
+    rebalance_settle(dp, p);
     bridge_change_ports(b, NULL, p);
     vtep_forget_port(dp, p);
     if (uplink_removed(dp, p))
@@ -514,6 +517,7 @@ bool datapath_begin_tick(struct datapath *dp)
         return false;
     uint64_t now = clock_now();
     dp->ticking = true;
+    rebalance_tick(dp);
     dp->tick_bridge = dp->tick_port = 0;
     if ((dp->ageing = now >= dp->next_ageing))
         dp->next_ageing = now + AGEING_SECONDS * clock_hz;

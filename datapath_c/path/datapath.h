@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/mailbox.h"
 #include "flow/bridge.h"
+#include "path/rebalance.h"
 
 struct worker;
 struct vtep;
@@ -23,6 +24,7 @@ struct datapath {
     struct mailbox mail;       /* from workers to the main thread */
     int watch_fd;              /* epoll set of the drivers' struct watch: watch_run when it is readable */
     struct vtep *vtep;
+    struct balancer balancer;
     uint64_t incarnation;
     uint32_t policy;           /* enum dp_policy */
     uint64_t slice;            /* cycles of a turn */

@@ -261,6 +261,7 @@ static void run_batch(struct worker *w, struct wtenant *t)
         max = max > w->left_over + RECEIVE_MIN ? max - w->left_over : RECEIVE_MIN;
     uint64_t before = turn_spent(w, t);
     t->at = q->port;
+    t->lane = q->lane;
     unsigned n = rx_watching(w, q, &io, batch, max);
     if (n < max && !steps.ending)
         retire_first(w, t);
@@ -277,6 +278,7 @@ static void run_batch(struct worker *w, struct wtenant *t)
     worker_account(w, &w->row->system[DP_SYS_POLL]);     /* for most turns are one batch */
     uint64_t cycles = turn_spent(w, t) - before;
     io.counters->cycles += cycles;
+    atomic_store_explicit(&q->cycles, atomic_load_explicit(&q->cycles, memory_order_relaxed) + cycles, memory_order_relaxed);
     if (n)
         note_cost(t, cycles, n);
 }

@@ -133,7 +133,7 @@ struct port_io worker_io(struct worker *w, struct port *p)
 {
     struct wtenant *t = worker_tenant(w, p->bridge->tenant);
     return (struct port_io){.worker = w->id, .pool = &t->pool, .counters = shm_port(w->dp, w->id, p->slot),
-                            .drops = t->account->drops};
+                            .drops = t->account->drops, .lane = t->lane};
 }
 
 void worker_wake(struct worker *w, struct rxq *q)

@@ -39,6 +39,7 @@ struct wtenant {
     bool suspended;            /* in the middle of something */
     bool feeds;                /* in its last turn it received for others, through the tunnels' uplink */
     bool fed;                  /* it was received for, and has not had a turn since */
+    unsigned lane;             /* of the queue whose batch is in hand */
     const struct port *at;     /* where the batch in hand came from; only to tell of */
 };
 

@@ -48,15 +48,42 @@ void worker_watch(struct worker *w, struct rxq *q)
     w->poll_interval = clock_from_us(POLL_INTERVAL_US);        /* until it is computed anew */
 }
 
+/* Takes it out of the tenant's list of those that may have packets. */
+static void make_inactive(struct wtenant *t, struct rxq *q)
+{
+    struct rxq *before = NULL;
+    q->active = false;
+    for (struct rxq *at = t->first; at != q; at = at->next)
+        before = at;
+    if (before)
+        before->next = q->next;
+    else
+        t->first = q->next;
+    if (t->last == q)
+        t->last = before;
+}
+
+static void stop_listening(struct worker *w, struct rxq *q)
+{
+    q->registered = false;
+    polling_end(w, q);
+    if (q->fd < 0)
+        return;
+    epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, q->fd, NULL);
+    w->n_told -= !q->port->ops->ready;
+}
+
+void worker_let_go(struct worker *w, struct wtenant *t, struct rxq *q)
+{
+    stop_listening(w, q);
+    if (q->active)
+        make_inactive(t, q);
+}
+
 void worker_unwatch(struct worker *w, struct rxq *q)
 {
     struct wtenant *t = w->tenants[q->port->bridge->tenant->conf.id];
-    q->registered = false;
-    polling_end(w, q);
-    if (q->fd >= 0) {
-        epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, q->fd, NULL);
-        w->n_told -= !q->port->ops->ready;
-    }
+    stop_listening(w, q);
     while (q->head) {
         struct packet *p = q->head;
         q->head = p->next;
@@ -66,16 +93,7 @@ void worker_unwatch(struct worker *w, struct rxq *q)
     q->n = 0;
     if (!q->active || !t)
         return;
-    q->active = false;
-    struct rxq *before = NULL;
-    for (struct rxq *at = t->first; at != q; at = at->next)
-        before = at;
-    if (before)
-        before->next = q->next;
-    else
-        t->first = q->next;
-    if (t->last == q)
-        t->last = before;
+    make_inactive(t, q);
     if (!turn_due(t))
         scheduler_sleep(&w->sched, &t->subject, w->now);
 }

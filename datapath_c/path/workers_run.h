@@ -9,5 +9,7 @@ void workers_run(struct datapath *dp, void (*fn)(struct worker *w, void *arg), v
 /* A worker begins, or ends, to look after a queue. Worker thread. */
 void worker_watch(struct worker *w, struct rxq *q);
 void worker_unwatch(struct worker *w, struct rxq *q);
+/* The first half of the end, within a turn of the queue's tenant: the queue stays where it is, and what it has waits. */
+void worker_let_go(struct worker *w, struct wtenant *t, struct rxq *q);
 
 #endif

@@ -219,7 +219,7 @@ static void send_batch(struct port *p, struct xdp_socket *s, struct port_io *io,
 static void afxdp_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
 {
     struct afxdp *x = p->driver;
-    struct xdp_socket *s = &x->sockets[io->worker % x->n_senders];
+    struct xdp_socket *s = &x->sockets[io->lane % x->n_senders];
     unsigned begin = 0;
     for (unsigned i = 0; i < n; i++) {
         if (!(packets[i]->vnet.flags & VNET_NEEDS_CSUM) && !packet_is_gso(packets[i]))

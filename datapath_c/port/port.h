@@ -26,12 +26,16 @@ struct port_io {
     struct packet_pool *pool;
     struct dp_shm_port *counters;   /* this port's row of this worker */
     uint64_t *drops;                /* of the tenant, by enum drop */
+    unsigned lane;                  /* of the queue that what is sent came from, as in struct rxq */
 };
 
 struct rxq {
     struct port *port;
     int fd;                    /* -1: fed by rxq_push */
     unsigned worker;           /* who polls it */
+    unsigned lane;             /* its first worker: ports with several queues to send by choose by it, and go on so wherever it moves */
+    _Atomic uint64_t cycles;   /* that its packets have cost, all stages; its worker writes */
+    uint64_t cycles_before;    /* the main thread's: at the beginning of an interval (path/rebalance.h) */
     bool registered;           /* the worker knows it */
     bool active;               /* in its tenant's list of queues that may have packets */
     struct rxq *next;          /* in that list */

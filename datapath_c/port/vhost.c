@@ -144,10 +144,10 @@ static bool vhost_notify(struct rxq *q, bool on)
     return usable(v) && (v->packed ? packed_notify(v, on) : split_notify(v, on));
 }
 
-/* A ring that a sender may use: by the flow, or by the worker where there are several. */
-static struct vhost_ring *tx_ring(struct vhost *d, unsigned worker)
+/* A ring that a sender may use. What came from one queue goes by one ring, so that it stays in order. */
+static struct vhost_ring *tx_ring(struct vhost *d, unsigned lane)
 {
-    unsigned n = d->n_pairs, first = worker % n;
+    unsigned n = d->n_pairs, first = lane % n;
     for (unsigned i = 0; i < n; i++) {
         struct vhost_ring *v = &d->rings[2 * ((first + i) % n)];
         if (usable(v))
@@ -223,7 +223,7 @@ static void send_batch(struct vhost_ring *v, struct port_io *io, struct packet *
 
 static void vhost_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
 {
-    struct vhost_ring *v = tx_ring(p->driver, io->worker);
+    struct vhost_ring *v = tx_ring(p->driver, io->lane);
     unsigned begin = 0, wishes = 0;
     for (unsigned i = 0; i < n; i++)
         wishes |= *(const uint16_t *)&packets[i]->vnet;    /* flags and gso_type */

@@ -91,6 +91,7 @@ void vring_stop(struct vhost_ring *v)
 {
     if (!v->started)
         return;
+    rebalance_settle(v->dev->port->bridge->dp, v->dev->port);
     atomic_store_explicit(&v->running, false, memory_order_release);
     /* After this nobody uses the ring. */
     struct change c = {v, false};

@@ -1,14 +1,16 @@
 #include "tunnel/uplink.h"
+#include <arpa/inet.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include "base/bytes.h"
 #include "base/checksum.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/step.h"
 #include "flow/bridge.h"
 #include "flow/openflow.h"
 #include "path/worker.h"
+#include "tunnel/ask.h"
 #include "tunnel/inner.h"
 #include "tunnel/vtep.h"
 #include "tunnel/vxlan.h"
@@ -19,11 +21,7 @@
 #define TTL 64
 #define FIRST_PORT 49152       /* of the source ports that flows are spread over (RFC 7348, 5) */
 #define PORT_BITS 14
-
-static uint32_t now_s(void)
-{
-    return (uint32_t)(clock_now() / clock_hz) + 1;     /* never 0, which means never */
-}
+#define ROOM_FOR_ONE 256       /* bytes that telling of a neighbour and of how many more there are may take */
 
 /* ---- which port ---- */
 
@@ -70,116 +68,68 @@ int uplink_find(struct datapath *dp, struct vtep *v, fault *f)
 
 /* ---- neighbours ---- */
 
-/* The entry of an address, made if need be; NULL when there are too many. */
-static struct neighbour *neighbour(struct uplink *u, uint32_t ip, bool make)
+/* The VTEP's own Ethernet address: its device's in the kernel, or the port's. 0: there is no such device. */
+static uint64_t own_mac(const struct vtep *v, const struct port *up)
 {
-    for (uint32_t i = hash_finish(hash_word(0, ip));; i++) {
-        struct neighbour *e = &u->neighbours[i % UPLINK_NEIGHBOURS];
-        uint32_t there = atomic_load_explicit(&e->ip, memory_order_acquire);
-        if (there == ip)
-            return e;
-        if (there)
-            continue;
-        if (!make || atomic_load(&u->n) >= UPLINK_NEIGHBOURS * 3 / 4)
-            return NULL;
-        if (atomic_compare_exchange_strong(&e->ip, &there, ip)) {
-            atomic_fetch_add(&u->n, 1);
-            return e;
-        }
-        if (there == ip)
-            return e;
-    }
-}
-
-static void make_arp(struct packet *p, uint16_t op, const uint8_t own_mac[6], uint32_t own, const uint8_t mac[6], uint32_t ip)
-{
-    static const uint8_t start[8] = {0, 1, 8, 0, 6, 4, 0, 0}, broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, unknown[6];
-    uint8_t *d = p->data;
-    memset(d, 0, 60);
-    memcpy(d, op == 1 ? broadcast : mac, 6);
-    memcpy(d + 6, own_mac, 6);
-    put16(d + 12, 0x0806);
-    memcpy(d + 14, start, 8);
-    put16(d + 20, op);
-    memcpy(d + 22, own_mac, 6);
-    memcpy(d + 28, &own, 4);
-    memcpy(d + 32, op == 1 ? unknown : mac, 6);
-    memcpy(d + 38, &ip, 4);
-    p->len = 60;
-}
-
-static uint32_t own_address(const struct vtep *v)
-{
-    uint32_t ip;
-    memcpy(&ip, v->conf.local4.ip + 12, 4);
-    return ip;
-}
-
-static void send_arp(struct port *up, const struct vtep *v, struct port_io *io, uint16_t op, const uint8_t *mac, uint32_t ip)
-{
-    struct packet *p = packet_alloc(io->pool);
-    if (!p) {
-        io->drops[DROP_NO_BUFFER]++;
-        return;
-    }
-    make_arp(p, op, up->conf.mac, own_address(v), mac, ip);
-    up->ops->tx(up, io, &p, 1);
-}
-
-/* The remote's address on the link; 0 while it isn't known. Asks where it is time to. */
-static uint64_t resolve(struct port *up, struct vtep *v, struct port_io *io, uint32_t ip)
-{
-    struct neighbour *e = neighbour(&v->uplink, ip, true);
-    if (!e)
-        return 0;
-    uint64_t mac = atomic_load_explicit(&e->mac, memory_order_acquire);
-    uint32_t now = now_s(), asked = atomic_load_explicit(&e->asked, memory_order_relaxed);
-    if (mac && now - atomic_load_explicit(&e->heard, memory_order_relaxed) < STALE_S)
-        return mac;
-    if (asked != now && atomic_compare_exchange_strong(&e->asked, &asked, now))
-        send_arp(up, v, io, 1, NULL, ip);
+    uint64_t mac = 0;
+    if (v->conf.uplink_device[0])
+        return atomic_load_explicit(&v->uplink.kernel.mac, memory_order_acquire);
+    memcpy(&mac, up->conf.mac, 6);
     return mac;
 }
 
-/* Whether the frame was ARP of the VTEP's. A sender whom we don't send to is not noted: nobody fills the table but our own remotes. */
-static bool take_arp(struct worker *w, struct port *up, struct vtep *v, struct packet *p)
+/* The remote's address on the link; 0 while it isn't known, and then *why. Asks where it is time to. */
+static uint64_t resolve(struct port *up, struct vtep *v, struct port_io *io, const struct dp_addr *ip, enum drop *why)
 {
-    static const uint8_t start[6] = {0, 1, 8, 0, 6, 4};
-    const uint8_t *a = p->data + 14;
-    uint32_t own = own_address(v), sender, target;
-    if (p->len < 42 || memcmp(a, start, 6))
-        return false;
-    memcpy(&sender, a + 14, 4);
-    memcpy(&target, a + 24, 4);
-    struct neighbour *e = sender ? neighbour(&v->uplink, sender, false) : NULL;
-    if (e && !(a[8] & 1)) {
-        uint64_t mac = 0;
-        memcpy(&mac, a + 8, 6);
-        atomic_store_explicit(&e->mac, mac, memory_order_release);
-        atomic_store_explicit(&e->heard, now_s(), memory_order_relaxed);
+    struct neighbour *e = neighbour_find(&v->uplink.neighbours, ip, true);
+    *why = DROP_NO_NEIGHBOUR;
+    if (!e)
+        return 0;
+    uint64_t mac = atomic_load_explicit(&e->mac, memory_order_acquire);
+    uint32_t now = neighbour_clock(), asked = atomic_load_explicit(&e->asked, memory_order_relaxed);
+    if (mac && now - atomic_load_explicit(&e->heard, memory_order_relaxed) < STALE_S)
+        return mac;
+    if (asked != now && atomic_compare_exchange_strong(&e->asked, &asked, now)) {
+        if (v->conf.uplink_device[0])
+            kernel_routes_want(&v->uplink.kernel, e);
+        else
+            ask_send(up, v, io, ip);
     }
-    if (target != own)
-        return false;
-    if (get16(a + 6) == 1) {
-        struct port_io io = worker_io(w, up);
-        send_arp(up, v, &io, 2, a + 8, sender);
-    }
-    return true;
+    if (atomic_load_explicit(&e->no_route, memory_order_relaxed))
+        *why = DROP_NO_ROUTE;
+    return mac;
 }
 
 /* ---- receiving ---- */
 
 /* Length of the outer headers of a frame for the VTEP, VXLAN's not included; 0 when it is none. */
-static uint32_t outer_headers(const struct vtep *v, const struct port *up, const struct packet *p)
+static uint32_t outer_headers(const struct vtep *v, uint64_t mac, const struct packet *p)
 {
     const uint8_t *d = p->data;
-    uint32_t own = own_address(v), at = 14 + (d[14] & 15) * 4u;
+    uint32_t at = 14 + (d[14] & 15) * 4u, own;
+    uint64_t to = 0;
+    memcpy(&own, v->conf.local4.ip + 12, 4);
+    memcpy(&to, d, 6);
     if (p->len < 14 + 20 + 8 + VXLAN_HEADER || get16(d + 12) != 0x0800 || d[14] >> 4 != 4 || at < 34 || at > 74 ||
         p->len < at + 8 + VXLAN_HEADER || d[23] != 17 || get16(d + 20) & 0x3fff || memcmp(d + 30, &own, 4) ||
-        memcmp(d, up->conf.mac, 6) || get16(d + at + 2) != v->conf.port)
+        to != mac || get16(d + at + 2) != v->conf.port)
         return 0;
     uint32_t total = get16(d + 16), udp = get16(d + at + 4);
     return total >= at - 14 + udp && total <= p->len - 14 && udp >= 8 + VXLAN_HEADER ? at + 8 : 0;
+}
+
+/* The same of IPv6, without extension headers. */
+static uint32_t outer_headers6(const struct vtep *v, uint64_t mac, const struct packet *p)
+{
+    const uint8_t *d = p->data;
+    const uint32_t at = 14 + 40;
+    uint64_t to = 0;
+    memcpy(&to, d, 6);
+    if (p->len < at + 8 + VXLAN_HEADER || d[14] >> 4 != 6 || d[20] != 17 || to != mac || memcmp(d + 38, v->conf.local6.ip, 16) ||
+        v->conf.any6 || get16(d + at + 2) != v->conf.port)
+        return 0;
+    uint32_t udp = get16(d + at + 4);
+    return udp <= get16(d + 18) && get16(d + 18) + at <= p->len && udp >= 8 + VXLAN_HEADER ? at + 8 : 0;
 }
 
 /* What an offloading sender left open in the inner frame is open still; of the outer one it doesn't matter. */
@@ -197,7 +147,7 @@ struct demux {
     struct port *port;         /* NULL: nobody's, or none looked up yet */
     struct wtenant *owner;
     bool fed;                  /* its queue has got something, and nobody was woken */
-    uint32_t from;             /* network order */
+    struct dp_addr from;
     uint64_t source;           /* MAC address that was learned there last */
 };
 
@@ -219,15 +169,15 @@ static struct wtenant *owner_of(struct worker *w, struct vtep *v, struct demux *
     return d->owner;
 }
 
-static void learn(struct worker *w, struct demux *d, const struct packet *p, uint32_t from)
+static void learn(struct worker *w, struct demux *d, const struct packet *p, const struct dp_addr *from)
 {
     uint64_t source = 0;
     memcpy(&source, p->data + 6, 6);
-    if (source == d->source && from == d->from)
+    if (source == d->source && !memcmp(from, &d->from, sizeof *from))
         return;
     vxlan_learn(d->port, p, w->now_s);
     d->source = source;
-    d->from = from;
+    d->from = *from;
 }
 
 /* Decapsulates, and queues for whom it is. Returns the tenant, or NULL when it is nobody's. What finds no room is dropped before more is
@@ -244,8 +194,9 @@ static struct wtenant *take_tunnelled(struct worker *w, struct vtep *v, struct d
     else if (d->port->queues[0].n >= BACKLOG || !packet_hand_over(p, &t->pool))
         vtep_lose(w, t, d->port, p);
     else {
-        uint32_t from;
-        memcpy(&from, p->data + 26, 4);
+        bool v6 = p->data[14] >> 4 == 6;
+        struct dp_addr from = {{[10] = 0xff, 0xff}};
+        memcpy(from.ip + (v6 ? 0 : 12), p->data + (v6 ? 22 : 26), v6 ? 16 : 4);
         packet_whole(p);
         if (p->bare)
             packet_begin_key(p);
@@ -254,10 +205,9 @@ static struct wtenant *take_tunnelled(struct worker *w, struct vtep *v, struct d
         packet_pull(p, outer + VXLAN_HEADER);
         struct key *k = &p->key.key;
         k->tunnel_id = htobe64(d->vni);
-        memcpy(k->tun_src + 10, "\xff\xff", 2);
-        memcpy(k->tun_src + 12, &from, 4);
-        memcpy(k->tun_dst, v->conf.local4.ip, 16);
-        learn(w, d, p, from);
+        memcpy(k->tun_src, from.ip, 16);
+        memcpy(k->tun_dst, v6 ? v->conf.local6.ip : v->conf.local4.ip, 16);
+        learn(w, d, p, &from);
         d->fed |= rxq_push(&d->port->queues[0], p);
     }
     return t;
@@ -283,19 +233,21 @@ unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, st
     struct wtenant *owners[BATCH];
     struct demux d = {0};
     unsigned kept = 0, taken = 0;
-    uint64_t *bucket = w->clerk.bucket;
+    uint64_t *bucket = w->clerk.bucket, mac = own_mac(v, up);
+    bool kernel = v->conf.uplink_device[0];
     worker_account(w, bucket);
     uint64_t before = w->now;
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = batch[i];
-        uint32_t outer = p->len >= 42 ? outer_headers(v, up, p) : 0;
+        uint16_t type = p->len >= 42 ? get16(p->data + 12) : 0;
+        uint32_t outer = type == 0x0800 ? outer_headers(v, mac, p) : type == 0x86dd ? outer_headers6(v, mac, p) : 0;
         if (outer) {
             struct wtenant *owner = take_tunnelled(w, v, &d, p, outer);
             if (owner && owner != t) {
                 owner->fed = t->feeds = true;
                 owners[taken++] = owner;
             }
-        } else if (p->len >= 42 && get16(p->data + 12) == 0x0806 && take_arp(w, up, v, p)) {
+        } else if (!kernel && type && type != 0x0800 && ask_take(w, up, v, p)) {
             packet_unref(p);
         } else {
             batch[kept++] = p;
@@ -316,31 +268,53 @@ unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, st
 /* ---- sending ---- */
 
 struct template {
-    uint8_t bytes[UPLINK_OVERHEAD];
+    uint8_t bytes[UPLINK_OVERHEAD6];
+    uint32_t len;              /* UPLINK_OVERHEAD, or UPLINK_OVERHEAD6 */
     uint32_t sum;              /* of the IPv4 header, without its length */
 };
 
-static void make_template(struct template *t, const struct vtep *v, const struct port *up, const struct port *p, uint64_t mac,
-                          uint32_t remote)
+static void make_ipv4(struct template *t, const struct vtep *v, const struct dp_addr *remote)
 {
     uint8_t *d = t->bytes;
-    uint32_t own = own_address(v);
-    memset(d, 0, sizeof t->bytes);
-    memcpy(d, &mac, 6);
-    memcpy(d + 6, up->conf.mac, 6);
+    t->len = UPLINK_OVERHEAD;
     put16(d + 12, 0x0800);
     d[14] = 0x45;
     put16(d + 20, 0x4000);     /* don't fragment */
     d[22] = TTL;
     d[23] = 17;
-    memcpy(d + 26, &own, 4);
-    memcpy(d + 30, &remote, 4);
+    memcpy(d + 26, v->conf.local4.ip + 12, 4);
+    memcpy(d + 30, remote->ip + 12, 4);
     t->sum = 0;
     for (unsigned i = 14; i < 34; i += 2)
         t->sum += get16(d + i);
-    put16(d + 36, v->conf.port);
-    d[42] = 0x08;
-    put32(d + 46, p->conf.vni << 8);
+}
+
+static void make_ipv6(struct template *t, const struct vtep *v, const struct dp_addr *remote)
+{
+    uint8_t *d = t->bytes;
+    t->len = UPLINK_OVERHEAD6;
+    put16(d + 12, 0x86dd);
+    d[14] = 0x60;
+    d[20] = 17;
+    d[21] = TTL;
+    memcpy(d + 22, v->conf.local6.ip, 16);
+    memcpy(d + 38, remote->ip, 16);
+}
+
+static void make_template(struct template *t, const struct vtep *v, uint64_t own, const struct port *p, uint64_t mac,
+                          const struct dp_addr *remote)
+{
+    uint8_t *d = t->bytes;
+    memset(d, 0, sizeof t->bytes);
+    memcpy(d, &mac, 6);
+    memcpy(d + 6, &own, 6);
+    if (address_is_v6(remote))
+        make_ipv6(t, v, remote);
+    else
+        make_ipv4(t, v, remote);
+    put16(d + t->len - 14, v->conf.port);
+    d[t->len - 8] = 0x08;
+    put32(d + t->len - 4, p->conf.vni << 8);
 }
 
 static uint16_t fold(uint32_t sum)
@@ -349,10 +323,11 @@ static uint16_t fold(uint32_t sum)
     return (uint16_t)(sum + (sum >> 16));
 }
 
-/* The checksum of UDP over IPv4, where it is wanted; else zero (RFC 7348, 5). */
-static uint16_t outer_checksum(const uint8_t *d, uint32_t udp)
+/* The checksum of UDP over IPv4, where it is wanted, else zero (RFC 7348, 5); over IPv6, always (RFC 8200, 8.1). */
+static uint16_t outer_checksum(const uint8_t *d, uint32_t udp, bool v6)
 {
-    uint16_t sum = (uint16_t)~csum_fold(csum_partial(d + 34, udp, csum_pseudo(d + 26, d + 30, false, 17, udp)));
+    uint64_t pseudo = v6 ? csum_pseudo(d + 22, d + 38, true, 17, udp) : csum_pseudo(d + 26, d + 30, false, 17, udp);
+    uint16_t sum = (uint16_t)~csum_fold(csum_partial(d + (v6 ? 54 : 34), udp, pseudo));
     return sum ? sum : 0xffff;
 }
 
@@ -367,9 +342,22 @@ static void encapsulate(const struct template *t, struct packet *p, bool checksu
     put16(d + 34, (uint16_t)(FIRST_PORT + (hash >> (32 - PORT_BITS))));
     put16(d + 38, (uint16_t)udp);
     if (checksum) {
-        uint16_t sum = outer_checksum(d, udp);
+        uint16_t sum = outer_checksum(d, udp, false);
         memcpy(d + 40, &sum, 2);
     }
+}
+
+static void encapsulate6(const struct template *t, struct packet *p)
+{
+    uint32_t udp = p->len + VXLAN_HEADER + 8, hash = inner_hash(p);
+    packet_push(p, UPLINK_OVERHEAD6);
+    uint8_t *d = p->data;
+    memcpy(d, t->bytes, UPLINK_OVERHEAD6);
+    put16(d + 18, (uint16_t)udp);
+    put16(d + 54, (uint16_t)(FIRST_PORT + (hash >> (32 - PORT_BITS))));
+    put16(d + 58, (uint16_t)udp);
+    uint16_t sum = outer_checksum(d, udp, true);
+    memcpy(d + 60, &sum, 2);
 }
 
 /* Packets on their way: in `out`, and those whose frame others will send too in `shared`. */
@@ -379,13 +367,13 @@ struct leaving {
 };
 
 /* A packet that others will send too: noted, or a copy of it where this port sends it more than once. */
-static struct packet *shared_once(struct leaving *l, struct packet *p)
+static struct packet *shared_once(struct leaving *l, struct packet *p, uint32_t overhead)
 {
     for (unsigned i = 0; i < l->n_shared; i++)
         if (l->shared[i] == p) {
-            packet_pull(p, UPLINK_OVERHEAD);
+            packet_pull(p, overhead);
             struct packet *copy = packet_copy(p);
-            packet_push(p, UPLINK_OVERHEAD);
+            packet_push(p, overhead);
             packet_unref(p);
             return copy;
         }
@@ -397,11 +385,11 @@ static void encapsulate_all(const struct template *t, const struct vtep *v, cons
                             struct packet **packets, unsigned n, struct leaving *l)
 {
     uint32_t most = up->mtu && up->mtu + 14 < PACKET_MAX ? up->mtu + 14 : PACKET_MAX;
-    bool checksum = v->conf.uplink_checksum, whole = checksum || !up->ops->takes_loans;
+    bool v6 = t->len == UPLINK_OVERHEAD6, checksum = v->conf.uplink_checksum, whole = checksum || v6 || !up->ops->takes_loans;
     l->n = l->n_shared = 0;
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = packets[i];
-        if (__builtin_expect(p->len + UPLINK_OVERHEAD > most || packet_headroom(p) < UPLINK_OVERHEAD, 0)) {
+        if (__builtin_expect(p->len + t->len > most || packet_headroom(p) < t->len, 0)) {
             io->drops[DROP_TOO_LONG]++;
             io->counters->tx_errors++;
             packet_unref(p);
@@ -409,13 +397,16 @@ static void encapsulate_all(const struct template *t, const struct vtep *v, cons
         }
         if (whole)
             packet_whole(p);
-        if (p->refs > 1 && !(p = shared_once(l, p))) {
+        if (p->refs > 1 && !(p = shared_once(l, p, t->len))) {
             io->drops[DROP_NO_BUFFER]++;
             continue;
         }
-        encapsulate(t, p, checksum);
+        if (__builtin_expect(v6, 0))
+            encapsulate6(t, p);
+        else
+            encapsulate(t, p, checksum);
         if (p->lender)
-            p->head = (uint16_t)(p->head + UPLINK_OVERHEAD);
+            p->head = (uint16_t)(p->head + t->len);
         l->out[l->n++] = p;
     }
 }
@@ -445,33 +436,103 @@ static void send_some(const struct template *t, const struct vtep *v, struct por
     if (l.n)
         up->ops->tx(up, through, l.out, l.n);
     for (unsigned j = 0; j < l.n_shared; j++) {
-        packet_pull(l.shared[j], UPLINK_OVERHEAD);
+        packet_pull(l.shared[j], t->len);
         if (l.shared[j]->lender)
-            l.shared[j]->head = (uint16_t)(l.shared[j]->head - UPLINK_OVERHEAD);
+            l.shared[j]->head = (uint16_t)(l.shared[j]->head - t->len);
     }
     uint64_t went = through->counters->tx_packets - before;
     io->counters->tx_packets += went;
-    io->counters->tx_bytes += through->counters->tx_bytes - bytes - went * UPLINK_OVERHEAD;
+    io->counters->tx_bytes += through->counters->tx_bytes - bytes - went * t->len;
     io->counters->tx_drops += l.n - went;
 }
 
-bool uplink_send(struct datapath *dp, struct port *p, struct port_io *io, uint32_t remote, struct packet **packets, unsigned n)
+/* Whether the VTEP's tunnels of the remote's family go through its uplink. */
+static bool takes(const struct vtep *v, const struct dp_addr *remote)
+{
+    return v && v->conf.uplink_port[0] && (address_is_v6(remote) ? address_is_set(&v->conf.local6) && !v->conf.any6
+                                                                 : address_is_set(&v->conf.local4));
+}
+
+bool uplink_send(struct datapath *dp, struct port *p, struct port_io *io, const struct dp_addr *remote, struct packet **packets, unsigned n)
 {
     struct vtep *v = __atomic_load_n(&dp->vtep, __ATOMIC_ACQUIRE);
     struct port *up = v ? atomic_load_explicit(&v->uplink.port, memory_order_acquire) : NULL;
-    if (!v || !v->conf.uplink_port[0])
+    if (!takes(v, remote))
         return false;
     if (!up)
         return refuse(io, DROP_NO_PORT, packets, n);
-    struct port_io through = {io->worker, io->pool, shm_port(dp, io->worker, up->slot), io->drops};
-    uint64_t mac = resolve(up, v, &through, remote);
+    struct port_io through = {io->worker, io->pool, shm_port(dp, io->worker, up->slot), io->drops, io->lane};
+    enum drop why;
+    uint64_t mac = resolve(up, v, &through, remote, &why), own = own_mac(v, up);
     if (atomic_load_explicit(&up->config, memory_order_relaxed) & (OFPPC_PORT_DOWN | OFPPC_NO_FWD))
         return refuse(io, DROP_PORT_CONFIG, packets, n);
-    if (!mac)
-        return refuse(io, DROP_NO_NEIGHBOUR, packets, n);
+    if (!mac || !own)
+        return refuse(io, why, packets, n);
     struct template t;
-    make_template(&t, v, up, p, mac, remote);
+    make_template(&t, v, own, p, mac, remote);
     for (unsigned i = 0; i < n; i += PORT_STAGE)
         send_some(&t, v, up, io, &through, packets + i, n - i < PORT_STAGE ? n - i : PORT_STAGE);
     return true;
+}
+
+/* ---- for people ---- */
+
+static size_t say(char *out, size_t size, size_t at, const char *format, ...) __attribute__((format(printf, 4, 5)));
+static size_t say(char *out, size_t size, size_t at, const char *format, ...)
+{
+    va_list a;
+    va_start(a, format);
+    int n = at < size ? vsnprintf(out + at, size - at, format, a) : 0;
+    va_end(a);
+    return at + (size_t)(n > 0 ? n : 0);
+}
+
+static void address_text(const struct dp_addr *a, char text[INET6_ADDRSTRLEN])
+{
+    bool v6 = address_is_v6(a);
+    inet_ntop(v6 ? AF_INET6 : AF_INET, v6 ? a->ip : a->ip + 12, text, INET6_ADDRSTRLEN);
+}
+
+static size_t say_neighbour(struct neighbour *e, char *out, size_t size, size_t at)
+{
+    char ip[INET6_ADDRSTRLEN], hop[INET6_ADDRSTRLEN];
+    uint64_t mac = atomic_load(&e->mac);
+    const uint8_t *m = (const uint8_t *)&mac;
+    address_text(&e->ip, ip);
+    at = say(out, size, at, "neighbour.%s ", ip);
+    if (address_is_set(&e->hop) && memcmp(&e->hop, &e->ip, sizeof e->ip)) {
+        address_text(&e->hop, hop);
+        at = say(out, size, at, "via %s ", hop);
+    }
+    if (!mac)
+        return say(out, size, at, "%s\n", atomic_load(&e->no_route) ? "no route" : "asked");
+    return say(out, size, at, "%02x:%02x:%02x:%02x:%02x:%02x, told %u s ago\n", m[0], m[1], m[2], m[3], m[4], m[5],
+               neighbour_clock() - atomic_load(&e->heard));
+}
+
+int uplink_describe(const struct datapath *dp, char *out, size_t size)
+{
+    struct vtep *v = dp->vtep;
+    if (!v || !v->conf.uplink_port[0])
+        return 0;
+    struct uplink *u = &v->uplink;
+    size_t at = say(out, size, 0, "uplink %s/%s%s\n", v->conf.uplink_bridge, v->conf.uplink_port,
+                    atomic_load(&u->port) ? "" : ", which there is not");
+    if (v->conf.uplink_device[0])
+        at = say(out, size, at, "uplink_device %s%s, %llu routes looked up, %llu changes told\n", v->conf.uplink_device,
+                 u->kernel.ifindex ? "" : ", which there is not", (unsigned long long)u->kernel.lookups,
+                 (unsigned long long)u->kernel.announcements);
+    unsigned left = 0;
+    for (unsigned i = 0; i < MAX_NEIGHBOURS; i++) {
+        struct neighbour *e = &u->neighbours.at[i];
+        if (atomic_load_explicit(&e->use, memory_order_acquire) != NEIGHBOUR_THERE)
+            continue;
+        if (size - at < ROOM_FOR_ONE)
+            left++;
+        else
+            at = say_neighbour(e, out, size, at);
+    }
+    if (left)
+        at = say(out, size, at, "neighbours %u more\n", left);
+    return at < size ? 0 : -ENOBUFS;
 }

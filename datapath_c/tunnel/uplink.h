@@ -1,35 +1,31 @@
 /* VXLAN as raw frames on a port of a bridge, the VTEP's uplink: the outer headers are a template, and no socket or system call stands
- * between a guest's frame and the wire. IPv4 underlays.
+ * between a guest's frame and the wire. IPv4 and IPv6 underlays.
  *
- * The VTEP's address is ours alone then, with the uplink port's MAC address: we answer ARP for it (RFC 826), and ask for remotes, which
- * are on the link or behind a router that answers for them. Everything else that the port receives is its bridge's, as on any port.
+ * The VTEP's addresses are ours alone then, with the uplink port's MAC address: we answer ARP and neighbour solicitations for them, and ask
+ * for remotes, which are on the link or behind a router that answers for them (ask.h). Or a device of the kernel's has them, of which we
+ * follow routes and neighbours (kernel_routes.h); the kernel answers and asks then, by way of the bridge. Everything else that the port
+ * receives is its bridge's, as on any port.
  *
  * Frames that arrive are their VNI's tenant's, time included; frames that leave are sent in the turn of whoever sends them. */
 #ifndef VSWITCH_UPLINK_H
 #define VSWITCH_UPLINK_H
 #include <stdatomic.h>
 #include "port/port.h"
+#include "tunnel/kernel_routes.h"
+#include "tunnel/neighbour.h"
 
-#define UPLINK_NEIGHBOURS 1024     /* a power of two; remotes beyond three quarters of it are not resolved */
 #define UPLINK_OVERHEAD 50         /* bytes: Ethernet, IPv4, UDP, VXLAN */
+#define UPLINK_OVERHEAD6 70        /* with IPv6 */
 
 struct vtep;
 struct worker;
 struct wtenant;
 struct datapath;
 
-/* Remotes and their addresses on the link. Any worker asks and reads; entries stay as long as the VTEP. */
-struct neighbour {
-    _Atomic uint32_t ip;       /* network order; 0 = free */
-    _Atomic uint32_t asked;    /* seconds, when an ARP request was last sent */
-    _Atomic uint32_t heard;    /* seconds, when it was last told */
-    _Atomic uint64_t mac;      /* six bytes as they are on the wire, and zeroes; 0 = not known yet */
-};
-
 struct uplink {
     struct port *_Atomic port; /* NULL while there is no such port */
-    struct neighbour neighbours[UPLINK_NEIGHBOURS];
-    _Atomic uint32_t n;
+    struct neighbours neighbours;
+    struct kernel_routes kernel;           /* where the VTEP names a device */
 };
 
 /* Finds the uplink among the ports by its name: when the VTEP has changed. 0, or -EINVAL where the port can't be it. Main thread, as all
@@ -44,9 +40,11 @@ bool uplink_removed(struct datapath *dp, struct port *p);
 /* Takes what is the VTEP's out of a batch that its uplink has received: frames of tunnels go to their VNI's port's queue, ARP is answered
  * or noted. Returns how many are left. The port's worker. */
 unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, struct packet **batch, unsigned n);
-/* Sends frames of one VXLAN port to an IPv4 remote (network order), each with headers of its own. Counts for both ports, and takes over a
- * reference of each; false, and neither, when there is no uplink. */
-bool uplink_send(struct datapath *dp, struct port *p, struct port_io *io, uint32_t remote, struct packet **packets, unsigned n);
+/* Sends frames of one VXLAN port to a remote, each with headers of its own. Counts for both ports, and takes over a reference of each;
+ * false, and neither, when tunnels of the remote's family don't go through an uplink. */
+bool uplink_send(struct datapath *dp, struct port *p, struct port_io *io, const struct dp_addr *remote, struct packet **packets, unsigned n);
+/* The uplink and its neighbours, as a port's driver describes itself; nothing without an uplink. Main thread. */
+int uplink_describe(const struct datapath *dp, char *out, size_t size);
 
 /* Whether what a VXLAN port sends ends in a ring in memory: many at once cost less each. */
 bool uplink_is_ring(const struct port *p);

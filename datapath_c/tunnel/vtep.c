@@ -21,13 +21,6 @@
 #define DATAGRAM_UNITS 16      /* of base/step.h, on virtual clocks: the kernel's part of one, and telling it apart */
 #define SOCKET_BUFFER (8 << 20)
 
-static const uint8_t unset[16];
-
-static bool is_set(const struct dp_addr *a)
-{
-    return memcmp(a->ip, unset, 16) != 0;
-}
-
 static void fill_address(struct sockaddr_storage *s, socklen_t *len, const struct dp_addr *a, int v6, uint16_t port, bool any)
 {
     memset(s, 0, sizeof *s);
@@ -103,6 +96,7 @@ static void free_vtep(void *vtep)
 {
     struct vtep *v = vtep;
     close_sockets(v);
+    kernel_routes_free(&v->uplink.kernel);
     free(v);
 }
 
@@ -119,8 +113,8 @@ static int open_family(struct vtep *v, int v6, fault *f)
 {
     const struct dp_addr *a = v6 ? &v->conf.local6 : &v->conf.local4;
     bool any = v6 && v->conf.any6;
-    if ((!is_set(a) && !any) || (!v6 && v->conf.uplink_port[0]))
-        return 0;
+    if ((!address_is_set(a) && !any) || (!any && v->conf.uplink_port[0]))
+        return 0;              /* through the uplink, if at all */
     int one = 1;
     for (int i = 0; i < VTEP_RECEIVERS; i++) {
         int fd = open_socket(a, v6, v->conf.port, any, i > 0 || port_is_free(a, v6, v->conf.port, any));
@@ -180,9 +174,10 @@ static void stop_receiving(struct datapath *dp, struct vtep *v)
 static int check_uplink(struct datapath *dp, struct vtep *v, fault *f)
 {
     static const uint8_t any4[16] = {[10] = 0xff, 0xff};
+    bool has6 = address_is_set(&v->conf.local6) && !v->conf.any6;
     if (!v->conf.uplink_port[0])
-        return 0;
-    if (!is_set(&v->conf.local4) || !memcmp(v->conf.local4.ip, any4, 16))
+        return v->conf.uplink_device[0] ? fault_set(f, EINVAL, "uplink_device", "is for an uplink") : 0;
+    if ((!address_is_set(&v->conf.local4) && !has6) || !memcmp(v->conf.local4.ip, any4, 16))
         return fault_set(f, EINVAL, "local4", "an uplink needs the address that the tunnel end point has on it");
     return uplink_find(dp, v, f);
 }
@@ -203,6 +198,8 @@ int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f)
         return 0;
     }
     int e = check_uplink(dp, v, f);
+    if (!e && v->conf.uplink_device[0])
+        e = kernel_routes_begin(&v->uplink.kernel, dp->watch_fd, v->conf.uplink_device, &v->uplink.neighbours, f);
     if (e) {
         free(v);
         return e;
@@ -214,8 +211,8 @@ int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f)
     if (!e)
         e = open_family(v, 1, f);
     if (e) {
-        close_sockets(v);
-        free(v);
+        kernel_routes_end(&v->uplink.kernel);
+        free_vtep(v);
         fault unused;
         if (old && !open_family(old, 0, &unused) && !open_family(old, 1, &unused))
             watch(dp, old);
@@ -224,8 +221,10 @@ int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f)
     atomic_init(&v->vnis, old ? atomic_load(&old->vnis) : NULL);
     __atomic_store_n(&dp->vtep, v, __ATOMIC_RELEASE);
     watch(dp, v);
-    if (old)
+    if (old) {
+        kernel_routes_end(&old->uplink.kernel);
         defer(free_vtep, old);
+    }
     return 0;
 }
 
@@ -234,6 +233,7 @@ void vtep_close(struct datapath *dp)
     if (!dp->vtep)
         return;
     free(atomic_load(&dp->vtep->vnis));
+    kernel_routes_end(&dp->vtep->uplink.kernel);
     free_vtep(dp->vtep);
     dp->vtep = NULL;
 }

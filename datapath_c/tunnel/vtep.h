@@ -35,7 +35,7 @@ struct vtep {
     unsigned next;             /* the first to look at */
     int send[2][VTEP_SENDERS];
     struct vni_map *_Atomic vnis;
-    struct uplink uplink;      /* where conf names one: then there are no IPv4 sockets */
+    struct uplink uplink;      /* where conf names one: then there are no sockets but those of "any" IPv6 address */
     uint64_t cost[2];          /* cycles of a packet received, moving average; worker 0's */
 };
 

@@ -175,9 +175,7 @@ static void send_to(struct port *p, struct port_io *io, const struct dp_addr *re
     struct sockaddr_storage to;
     int v6;
     socklen_t len = make_address(remote, v ? v->conf.port : VTEP_PORT, &to, &v6);
-    uint32_t ip;
-    memcpy(&ip, remote->ip + 12, 4);
-    if (!v6 && uplink_send(x->dp, p, io, ip, s, n))
+    if (uplink_send(x->dp, p, io, remote, s, n))
         return;
     int fd = vtep_socket(v, v6, inner_hash(s[0]));
     if (fd < 0) {
@@ -311,5 +309,10 @@ static void vxlan_tx(struct port *p, struct port_io *io, struct packet **packets
     send_group(p, io, &g);
 }
 
+static int vxlan_describe(struct port *p, char *out, size_t size)
+{
+    return uplink_describe(p->bridge->dp, out, size);
+}
+
 const struct port_ops vxlan_ops = {.name = "vxlan", .raw = true, .open = vxlan_open, .close = vxlan_close, .rx = vxlan_rx,
-                                   .tx = vxlan_tx};
+                                   .tx = vxlan_tx, .describe = vxlan_describe};

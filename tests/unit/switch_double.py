@@ -6,7 +6,9 @@ import struct
 from dataclasses import replace
 
 from vswitch.errors import BusyError, ExistsError, InvalidError, NotFoundError, OpenFlowError, QuotaError
-from vswitch.model.objects import (AccountUsage, Event, MacEntry, Port, PortStatus, Usage, Vtep, WorkerUsage)
+from vswitch.model import check
+from vswitch.model.objects import (AccountUsage, Balance, BalanceStatus, Event, MacEntry, Port, PortStatus, Usage, Vtep,
+                                   WorkerUsage)
 from vswitch.model.switch import Switch
 from vswitch.openflow import flow_text_rule as wire
 from vswitch.openflow.actions import encode_instructions
@@ -17,7 +19,7 @@ MAX_CPU = 1.0
 
 class SwitchDouble(Switch):
     def __init__(self):
-        self._tenants, self._bridges, self._ports, self._vtep = {}, {}, {}, Vtep()
+        self._tenants, self._bridges, self._ports, self._vtep, self._balance = {}, {}, {}, Vtep(), Balance()
         self.rules: dict[str, dict] = {}
         self.watchers: list[asyncio.Queue] = []
         self.packets_out: list[bytes] = []
@@ -148,6 +150,17 @@ class SwitchDouble(Switch):
     async def remove_port(self, bridge, name):
         self._step("remove_port")
         del self._ports[bridge, name]
+
+    def balance(self):
+        return self._balance
+
+    async def balance_status(self):
+        return BalanceStatus(self._balance, 3, 1, 0, "a move gains 50 %", "br/p1 queue 0 from worker 0 to 1")
+
+    async def set_balance(self, balance):
+        self._step("set_balance")
+        self._balance = check.balance(balance)
+        return self._balance
 
     def vtep(self):
         return self._vtep

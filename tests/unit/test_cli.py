@@ -61,7 +61,7 @@ def test_objects(bridge):
     vswitch("vtep", "set", "--local4", "192.0.2.9")
     vswitch("vtep", "set", "--udp-port", "4790")
     assert json.loads(vswitch("--json", "vtep", "show")) == {"local4": "192.0.2.9", "local6": "", "udp_port": 4790,
-                                                                    "uplink": "", "udp_checksum": False}
+                                                                    "uplink": "", "udp_checksum": False, "uplink_device": ""}
     vswitch("port", "inject", "br", "p1", FRAME)
     assert vswitch("port", "collect", "br", "p1").strip() == FRAME
     vswitch("port", "del", "br", "vx")

@@ -24,6 +24,7 @@ COMMANDS = {
     "stats": "Counters of workers, tenants, ports and tables.",
     "top": "Who uses the datapath's CPU time, live.",
     "scheduler": "How workers share their time.",
+    "balance": "Queues that move from busy workers to others.",
     "event": "What happens, as it happens.",
     "config": "The desired state as one YAML file.",
     "info": "The switch as a whole.",

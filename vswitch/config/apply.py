@@ -142,11 +142,16 @@ async def _set_vtep(switch, change, undo):
     undo.append(lambda: switch.set_vtep(change.old))
 
 
+async def _set_balance(switch, change, undo):
+    await switch.set_balance(change.new)
+    undo.append(lambda: switch.set_balance(change.old))
+
+
 STEPS = {
     ("tenant", "add"): _add_tenant, ("tenant", "change"): _change_tenant, ("tenant", "remove"): _remove_tenant,
     ("bridge", "add"): _add_bridge, ("bridge", "change"): _change_bridge, ("bridge", "remove"): _remove_bridge,
     ("port", "add"): _add_port, ("port", "change"): _change_port, ("port", "remove"): _remove_port,
-    ("vtep", "change"): _set_vtep,
+    ("vtep", "change"): _set_vtep, ("balance", "change"): _set_balance,
 }
 
 

@@ -14,7 +14,7 @@ from vswitch.openflow.flow_text_rule import Rule, read_flow_stats
 @dataclass(frozen=True)
 class Change:
     """One step. `old` is None for what is added, `new` for what is removed."""
-    kind: str           # "tenant", "bridge", "port", "vtep", "flow"
+    kind: str           # "tenant", "bridge", "port", "vtep", "balance", "flow"
     name: str           # "red", "br-red", "br-red/vx"; a flow's is its bridge
     old: object
     new: object
@@ -88,6 +88,8 @@ def object_changes(switch: Switch, config: Config) -> list[Change]:
 
     if config.vtep is not None and config.vtep != switch.vtep():
         changes.append(Change("vtep", "", switch.vtep(), config.vtep, "vtep"))
+    if config.balance is not None and config.balance != switch.balance():
+        changes.append(Change("balance", "", switch.balance(), config.balance, "balance"))
     changes += _tenant_changes(tenants, config)
     for name, bridge in config.bridges.items():
         path = f"tenants.{bridge.tenant}.bridges.{name}"

@@ -8,7 +8,7 @@ import yaml
 from vswitch.config import schema
 from vswitch.errors import InvalidError, VswitchError
 from vswitch.model import check
-from vswitch.model.objects import Bridge, Port, Tenant, Vtep
+from vswitch.model.objects import Balance, Bridge, Port, Tenant, Vtep
 from vswitch.model.store import State
 from vswitch.openflow import flow_text
 from vswitch.openflow.flow_text_rule import Rule
@@ -30,6 +30,7 @@ class Config:
     """The desired state. `flows` has a bridge only where the file has the key: its rules are then exactly those."""
     filename: str
     vtep: Vtep | None = None
+    balance: Balance | None = None
     tenants: dict[str, Tenant] = field(default_factory=dict)
     bridges: dict[str, Bridge] = field(default_factory=dict)
     ports: dict[tuple[str, str], Port] = field(default_factory=dict)
@@ -182,9 +183,11 @@ class _Reader:
     # -- objects
 
     def root(self, node: yaml.Node) -> None:
-        for key, _, value_node, where in self.pairs(node, "", ("vtep", "tenants")):
+        for key, _, value_node, where in self.pairs(node, "", ("vtep", "balance", "tenants")):
             if key == "vtep":
                 self.config.vtep = Vtep(**self.fields(value_node, where, schema.VTEP))
+            elif key == "balance":
+                self.config.balance = Balance(**self.fields(value_node, where, schema.BALANCE))
             else:
                 for name, tenant_node, path in self.named(value_node, where):
                     self.tenant(name, tenant_node, path)

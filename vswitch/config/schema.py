@@ -96,6 +96,10 @@ def ifname(value: object) -> str:
     return value
 
 
+def device(value: object) -> str:
+    return "" if value == "" else ifname(value)
+
+
 def target(parse: Callable[[str], object], form: str) -> Callable[[object], str]:
     def check(value: object) -> str:
         try:
@@ -146,6 +150,13 @@ VTEP = {
     "udp_port": Key(integer(1, 65535)),
     "uplink": Key(text),
     "udp_checksum": Key(boolean),
+    "uplink_device": Key(device),
+}
+
+BALANCE = {
+    "interval": Key(integer(0, 3600)),
+    "load": Key(integer(1, 100)),
+    "improvement": Key(integer(1, 100)),
 }
 
 TENANT = {

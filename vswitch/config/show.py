@@ -7,7 +7,7 @@ import yaml
 
 from vswitch.config import schema
 from vswitch.config.diff import read_rules
-from vswitch.model.objects import Bridge, Port, Tenant, Vtep
+from vswitch.model.objects import Balance, Bridge, Port, Tenant, Vtep
 from vswitch.model.switch import Switch
 from vswitch.openflow.flow_text_fields import PORT_WORDS
 from vswitch.openflow.flow_text_print import format_rule
@@ -33,6 +33,8 @@ async def show(switch: Switch, flows: bool = True) -> str:
     root: dict[str, object] = {}
     if switch.vtep() != Vtep():
         root["vtep"] = _object(switch.vtep(), tuple(schema.VTEP))
+    if switch.balance() != Balance():
+        root["balance"] = _object(switch.balance(), tuple(schema.BALANCE))
     tenants = root["tenants"] = {}
     for tenant in sorted(switch.tenants(), key=lambda item: item.name):
         shown = tenants[tenant.name] = _object(tenant, tuple(schema.TENANT))
@@ -42,7 +44,7 @@ async def show(switch: Switch, flows: bool = True) -> str:
     return yaml.dump(root, Dumper=_Dumper, sort_keys=False, width=1 << 30, allow_unicode=True)
 
 
-def _object(item: Tenant | Bridge | Port | Vtep, keys: tuple[str, ...]) -> dict[str, object]:
+def _object(item: Tenant | Bridge | Port | Vtep | Balance, keys: tuple[str, ...]) -> dict[str, object]:
     defaults = {entry.name: entry.default for entry in fields(item)}
     shown = {}
     for key in keys:

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from vswitch._datapath import lib
 from vswitch.datapath.channel import BODY_MAX, Answers, Channel
-from vswitch.datapath.records import (BridgeRecord, CacheStats, ErrorRecord, FlowWatch, Hello, HelloReply, Mac, PortMod, PortRecord,
-                                      PortRef, QueueRecord, Queues, R, Remotes, SchedulerRecord, TableRecord, TenantRecord, Trace,
+from vswitch.datapath.records import (BalanceRecord, BridgeRecord, CacheStats, ErrorRecord, FlowWatch, Hello, HelloReply, Mac, PortMod,
+                                      PortRecord, PortRef, QueueRecord, Queues, R, Remotes, SchedulerRecord, TableRecord, TenantRecord, Trace,
                                       VtepRecord, pack, size, unpack, unpack_all)
 from vswitch.datapath.refusals import refusal
 from vswitch.errors import BundleRefused, InvalidError, OpenFlowError, UnavailableError
@@ -434,6 +434,12 @@ class Client:
         if policy not in POLICIES:
             raise InvalidError(f"{policy!r} is none of {', '.join(POLICIES)}", "policy")
         await self.channel.request(lib.DP_SCHEDULER_SET, body=pack(SchedulerRecord(POLICIES.index(policy), slice_ns)))
+
+    async def balance(self) -> BalanceRecord:
+        return unpack(BalanceRecord, await self.channel.request(lib.DP_BALANCE_GET))
+
+    async def set_balance(self, balance: BalanceRecord) -> None:
+        await self.channel.request(lib.DP_BALANCE_SET, body=pack(balance))
 
     async def shutdown(self) -> None:
         await self.channel.request(lib.DP_SHUTDOWN)

@@ -59,6 +59,19 @@ class SchedulerRecord(Record):
 
 
 @dataclass(frozen=True)
+class BalanceRecord(Record):
+    struct = "struct dp_balance"
+    interval: int
+    load: int
+    improvement: int
+    looks: int = 0
+    moves: int = 0
+    refused: int = 0
+    last_look: str = ""
+    last_move: str = ""
+
+
+@dataclass(frozen=True)
 class TenantRecord(Record):
     struct = "struct dp_tenant"
     id: int
@@ -138,6 +151,7 @@ class VtepRecord(Record):
     uplink_checksum: int = 0
     uplink_bridge: str = ""
     uplink_port: str = ""
+    uplink_device: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from vswitch.errors import BusyError, ExistsError, InvalidError, NotFoundError, QuotaError
 from vswitch.model import targets
 from vswitch.model.egress_queues import parse_queues, queue_text
-from vswitch.model.objects import Bridge, Port, Tenant, Vtep
+from vswitch.model.objects import Balance, Bridge, Port, Tenant, Vtep
 from vswitch.model.store import State
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,63}")
@@ -212,13 +212,17 @@ def _port(state: State, new: Port) -> Port:
     return _BY_KIND[new.kind](state, bridge, replace(new, mac=new.mac.lower()), others)
 
 
+def _device_name(text: str, field: str) -> None:
+    if len(text.encode()) > DEVICE_NAME_MAX:
+        raise InvalidError(f"{text!r} is longer than the {DEVICE_NAME_MAX} characters of a device name", field)
+    if not _NAME.fullmatch(text) or text in (".", ".."):
+        raise InvalidError(f"{text!r} is not a device name", field)
+
+
 def _device(state: State, bridge: Bridge, new: Port, others: list[Port]) -> Port:
     field = "port.ifname" if new.ifname else "port.name"
     ifname = new.ifname or new.name
-    if len(ifname.encode()) > DEVICE_NAME_MAX:
-        raise InvalidError(f"{ifname!r} is longer than the {DEVICE_NAME_MAX} characters of a device name", field)
-    if not _NAME.fullmatch(ifname) or ifname in (".", ".."):
-        raise InvalidError(f"{ifname!r} is not a device name", field)
+    _device_name(ifname, field)
     if new.xdp_mode not in XDP_MODES:
         raise InvalidError(f"must be one of {', '.join(XDP_MODES)}, not {new.xdp_mode!r}", "port.xdp_mode")
     _range(new.busy_poll, 0, 10000, "port.busy_poll")
@@ -314,8 +318,19 @@ def vtep(new: Vtep) -> Vtep:
             raise InvalidError("must be BRIDGE/PORT", "vtep.uplink")
         _name(bridge, "vtep.uplink")
         _name(port, "vtep.uplink")
-        if new.local4 in ("", "0.0.0.0"):
+        if new.local4 == "0.0.0.0" or not new.local4 and new.local6 in ("", "::"):
             raise InvalidError("must be the address that the tunnel end point has on its uplink", "vtep.local4")
     elif new.udp_checksum:
         raise InvalidError("is for an uplink; without one the host's UDP sockets decide", "vtep.udp_checksum")
+    if new.uplink_device:
+        if not new.uplink:
+            raise InvalidError("is for an uplink; without one the host's UDP sockets decide", "vtep.uplink_device")
+        _device_name(new.uplink_device, "vtep.uplink_device")
+    return new
+
+
+def balance(new: Balance) -> Balance:
+    _range(new.interval, 0, 3600, "balance.interval")
+    _range(new.load, 1, 100, "balance.load")
+    _range(new.improvement, 1, 100, "balance.improvement")
     return new

@@ -64,8 +64,27 @@ class Vtep:
     local4: str = ""            # IPv4 address of the tunnel end point, "0.0.0.0" = any, "" = no IPv4 underlay
     local6: str = ""            # likewise IPv6
     udp_port: int = 4789
-    uplink: str = ""            # "BRIDGE/PORT" through which IPv4 tunnels go as raw frames, "" = by UDP sockets
-    udp_checksum: bool = False  # of outer headers that leave through the uplink
+    uplink: str = ""            # "BRIDGE/PORT" through which tunnels go as raw frames, "" = by UDP sockets
+    udp_checksum: bool = False  # of outer IPv4 headers that leave through the uplink
+    uplink_device: str = ""     # device whose kernel's routes and neighbours lead to remotes, "" = the switch asks for them itself
+
+
+@dataclass(frozen=True)
+class Balance:
+    """When queues of ports move from busy workers to others."""
+    interval: int = 0           # seconds between two looks, 1..3600; 0 = never
+    load: int = 95              # percent of its time that a worker must have been busy, 1..100
+    improvement: int = 25       # percent by which a move must lessen the variance of the workers' loads, 1..100
+
+
+@dataclass(frozen=True)
+class BalanceStatus:
+    balance: Balance
+    looks: int                  # since the datapath started
+    moves: int
+    refused: int                # moves given up
+    last_look: str              # what was found
+    last_move: str              # which queue, from where to where, and why
 
 
 @dataclass

@@ -17,7 +17,7 @@ from vswitch.model.group_journal import GroupJournal
 from vswitch.model.journal import Journal
 from vswitch.model.objects import Bridge, Port
 from vswitch.model.store import State
-from vswitch.model.wire import bridge_record, port_record, same_port, same_vtep, tenant_record, vtep_record
+from vswitch.model.wire import balance_record, bridge_record, port_record, same_port, same_vtep, tenant_record, vtep_record
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ async def reconcile(client: Client, state: State, runs: Runs) -> Outcome:
             raise
         except VswitchError as e:
             log.error("the tunnel end point can't be opened", extra={"reason": str(e)})
+    await client.set_balance(balance_record(state.balance))
     for bridge in state.bridges.values():
         run = runs.open(bridge)
         held = held_bridges.get(bridge.id) if bridge.id in kept else None

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from vswitch.errors import InvalidError
-from vswitch.model.objects import Bridge, Port, Tenant, Vtep
+from vswitch.model.objects import Balance, Bridge, Port, Tenant, Vtep
 
 FORMAT = 1
 
@@ -22,11 +22,12 @@ class State:
     vtep: Vtep = Vtep()
     last_tenant_id: int = 0     # of the tenant created last: an id is not given out again at once
     last_bridge_id: int = 0
+    balance: Balance = Balance()
     host_id: int = 0            # 48 bits that tell this switch from others, in datapath ids that nobody chose
 
     def copy(self) -> State:
         return State(dict(self.tenants), dict(self.bridges), dict(self.ports), self.vtep, self.last_tenant_id,
-                     self.last_bridge_id, self.host_id)
+                     self.last_bridge_id, self.balance, self.host_id)
 
     def ports_of(self, bridge: str) -> list[Port]:
         return [port for port in self.ports.values() if port.bridge == bridge]
@@ -34,7 +35,7 @@ class State:
     def to_json(self) -> dict:
         return {"format": FORMAT, "last_tenant_id": self.last_tenant_id, "last_bridge_id": self.last_bridge_id,
                 "host_id": self.host_id,
-                "vtep": asdict(self.vtep), "tenants": [asdict(t) for t in self.tenants.values()],
+                "vtep": asdict(self.vtep), "balance": asdict(self.balance), "tenants": [asdict(t) for t in self.tenants.values()],
                 "bridges": [asdict(b) for b in self.bridges.values()], "ports": [asdict(p) for p in self.ports.values()]}
 
     @classmethod
@@ -45,7 +46,8 @@ class State:
         bridges = [_object(Bridge, item) for item in data["bridges"]]
         ports = [_object(Port, item) for item in data["ports"]]
         return cls({t.name: t for t in tenants}, {b.name: b for b in bridges}, {(p.bridge, p.name): p for p in ports},
-                   _object(Vtep, data["vtep"]), data["last_tenant_id"], data["last_bridge_id"], data["host_id"])
+                   _object(Vtep, data["vtep"]), data["last_tenant_id"], data["last_bridge_id"],
+                   _object(Balance, data.get("balance", {})), data["host_id"])
 
 
 def _object(cls, item: dict):

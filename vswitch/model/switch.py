@@ -27,13 +27,13 @@ from vswitch.errors import InvalidError, NotFoundError, UnavailableError, Vswitc
 from vswitch.model import check
 from vswitch.model.bridge_rules import BridgeRules
 from vswitch.model.egress_queues import parse_queues
-from vswitch.model.objects import (Bridge, ControllerStatus, Event, MacEntry, Port, PortStatus, RuleUpdate, Tenant, Usage,
+from vswitch.model.objects import (Balance, BalanceStatus, Bridge, ControllerStatus, Event, MacEntry, Port, PortStatus, RuleUpdate, Tenant, Usage,
                                    Vtep)
 from vswitch.model.origins import Origins
 from vswitch.model.reconcile import Runs, create_port, first_miss, reconcile
 from vswitch.model.store import State, Store
 from vswitch.model.watch import Watchers
-from vswitch.model.wire import bridge_record, mac_text, port_record, tenant_record, vtep_record
+from vswitch.model.wire import balance_record, bridge_record, mac_text, port_record, tenant_record, vtep_record
 
 log = logging.getLogger(__name__)
 
@@ -377,6 +377,23 @@ class Switch(BridgeRules):
         port = self._port_of(record)
         counters = self._counters.port(record.slot) if self._counters is not None else {}
         return PortStatus(port, record.state, record.speed_kbps, record.slot, counters)
+
+    # -- queues that move
+    def balance(self) -> Balance:
+        return self._state.balance
+
+    async def balance_status(self) -> BalanceStatus:
+        held = await self._client().balance()
+        return BalanceStatus(self.balance(), held.looks, held.moves, held.refused, held.last_look, held.last_move)
+
+    @_to_its_end
+    async def set_balance(self, balance: Balance) -> Balance:
+        async with self._changing() as (client, state):
+            new, old = check.balance(balance), state.balance
+            await client.set_balance(balance_record(new))
+            state.balance = new
+            await self._commit(state, lambda: client.set_balance(balance_record(old)))
+        return new
 
     # -- the tunnel end point
     def vtep(self) -> Vtep:

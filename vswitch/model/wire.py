@@ -1,8 +1,8 @@
 """Desired objects as the datapath's records, and records as what the API shows."""
 from __future__ import annotations
 
-from vswitch.datapath.records import NO_ADDRESS, PORT_KINDS, XDP_MODES, BridgeRecord, PortRecord, TenantRecord, VtepRecord, address_bytes
-from vswitch.model.objects import Bridge, Port, Tenant, Vtep
+from vswitch.datapath.records import NO_ADDRESS, PORT_KINDS, XDP_MODES, BalanceRecord, BridgeRecord, PortRecord, TenantRecord, VtepRecord, address_bytes
+from vswitch.model.objects import Balance, Bridge, Port, Tenant, Vtep
 from vswitch.model.store import State
 
 _PPM = 1_000_000
@@ -43,12 +43,16 @@ def same_port(wanted: PortRecord, held: PortRecord) -> bool:
 def vtep_record(vtep: Vtep) -> VtepRecord:
     bridge, _, port = vtep.uplink.partition("/")
     return VtepRecord(address_bytes(vtep.local4), NO_ADDRESS if vtep.local6 == "::" else address_bytes(vtep.local6),
-                      vtep.udp_port, int(vtep.local6 == "::"), int(vtep.udp_checksum), bridge, port)
+                      vtep.udp_port, int(vtep.local6 == "::"), int(vtep.udp_checksum), bridge, port, vtep.uplink_device)
+
+
+def balance_record(balance: Balance) -> BalanceRecord:
+    return BalanceRecord(balance.interval, balance.load, balance.improvement)
 
 
 def same_vtep(wanted: VtepRecord, held: VtepRecord) -> bool:
     return all(getattr(wanted, name) == getattr(held, name)
-               for name in ("local4", "local6", "any6", "uplink_checksum", "uplink_bridge", "uplink_port")) and (
+               for name in ("local4", "local6", "any6", "uplink_checksum", "uplink_bridge", "uplink_port", "uplink_device")) and (
         wanted.port == (held.port or 4789) or wanted.local4 == wanted.local6 == NO_ADDRESS and not wanted.any6)
 
 

@@ -120,11 +120,12 @@ def port_status_message(status: PortStatus) -> port_pb2.PortStatus:
 
 def vtep_message(vtep: Vtep) -> port_pb2.Vtep:
     return port_pb2.Vtep(local4=vtep.local4, local6=vtep.local6, udp_port=vtep.udp_port, uplink=vtep.uplink,
-                         udp_checksum=vtep.udp_checksum)
+                         udp_checksum=vtep.udp_checksum, uplink_device=vtep.uplink_device)
 
 
 def vtep_object(message: port_pb2.Vtep) -> Vtep:
-    return Vtep(message.local4, message.local6, message.udp_port or Vtep.udp_port, message.uplink, message.udp_checksum)
+    return Vtep(message.local4, message.local6, message.udp_port or Vtep.udp_port, message.uplink, message.udp_checksum,
+                message.uplink_device)
 
 
 # -- usage

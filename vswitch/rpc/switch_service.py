@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from vswitch.model.objects import Balance
 from vswitch.model.switch import Switch
 from vswitch.rpc.v1 import switch_pb2, switch_pb2_grpc
 
@@ -25,3 +26,13 @@ class SwitchService(switch_pb2_grpc.SwitchServiceServicer):
     async def SetScheduler(self, request, context):
         await self.switch.set_scheduler(request.policy, request.slice_ns)
         return await self.GetScheduler(request, context)
+
+    async def GetBalance(self, request, context):
+        status = await self.switch.balance_status()
+        balance = status.balance
+        return switch_pb2.Balance(interval=balance.interval, load=balance.load, improvement=balance.improvement, looks=status.looks,
+                                  moves=status.moves, refused=status.refused, last_look=status.last_look, last_move=status.last_move)
+
+    async def SetBalance(self, request, context):
+        await self.switch.set_balance(Balance(request.interval, request.load or Balance.load, request.improvement or Balance.improvement))
+        return await self.GetBalance(request, context)
