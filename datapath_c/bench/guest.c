@@ -25,11 +25,11 @@
 
 static const char usage[] =
     "usage: vswitch-guest --port PATH[,KEY...] ... [--send PORT:KEY=VALUE,...] ... [options]\n"
-    "  --port PATH[,listen][,packed][,mergeable][,event-idx][,in-order][,offloads][,huge][,pairs=N][,size=N][,buffer=N]\n"
+    "  --port PATH[,listen][,packed][,mergeable][,event-idx][,in-order][,offloads][,udp-offloads][,huge][,pairs=N][,size=N][,buffer=N]\n"
     "      a guest's device; ports count from 0. listen: at the socket, else connect to it\n"
-    "  --send PORT:len=60,flows=1,rate=PPS,poisson,outstanding=N,burst=32,train=N,stamp,gso=N,queue=0,dst=MAC,src=MAC,pcap=FILE,hex=BYTES,\n"
+    "  --send PORT:len=60,flows=1,rate=PPS,poisson,outstanding=N,burst=32,train=N,stamp,gso=N,uso=N,ufo=N,queue=0,dst=MAC,src=MAC,pcap=FILE,hex=BYTES,\n"
     "              sweep=OFFSET/WIDTH/COUNT[/FIRST][/random|/flip],seed=N\n"
-    "      a stream from that port; gso: TCP segments of len bytes, to be cut; rate 0 (default) is as fast as it goes; outstanding: a closed loop\n"
+    "      a stream from that port; gso, uso, ufo: TCP segments or datagrams of len bytes, to be cut, or fragmented; rate 0 (default) is as fast as it goes; outstanding: a closed loop\n"
     "  --seconds S       measured (default 2)      --warm-up S   before that (default 0.5)\n"
     "                    SIGTERM ends the measurement early. SIGSTOP and SIGCONT: the time in between doesn't count\n"
     "                    SIGUSR1: results so far on a line of their own, and everything is counted anew\n"
@@ -71,6 +71,8 @@ static const char *parse_port(struct guest_port *p, char *text)
             p->in_order = true;
         else if (!strcmp(key, "offloads"))
             p->offloads = true;
+        else if (!strcmp(key, "udp-offloads"))
+            p->udp_offloads = true;
         else if (!strcmp(key, "indirect"))
             p->indirect = true;
         else if (!strcmp(key, "huge"))
@@ -179,8 +181,8 @@ static void send_stream(struct load *l, uint64_t now)
         uint8_t *frame = guest_ring_frame(r, slot);
         if (l->gso)
             *(struct virtio_net_hdr *)(frame - r->header) = (struct virtio_net_hdr){
-                .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .hdr_len = 54, .gso_size = (uint16_t)l->gso,
-                .csum_start = 34, .csum_offset = 16};
+                .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = l->gso_type, .hdr_len = l->gso_type == VIRTIO_NET_HDR_GSO_TCPV4 ? 54 : 42,
+                .gso_size = (uint16_t)l->gso, .csum_start = 34, .csum_offset = l->gso_type == VIRTIO_NET_HDR_GSO_TCPV4 ? 16 : 6};
         guest_ring_put(r, slot, load_frame(l, frame, stamp));
         if (paced)
             l->due += load_gap(l, (double)clock_hz);

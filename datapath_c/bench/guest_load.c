@@ -1,4 +1,5 @@
 #include "bench/guest_load.h"
+#include <linux/virtio_net.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +61,10 @@ static void make_udp(struct load *l, uint32_t len, const uint8_t dst[6], const u
 {
     uint8_t *f = make_ip(len, dst, src, 17);
     put16(f + 38, (uint16_t)(len - 34));
+    if (l->gso) {
+        uint16_t open = csum_fold(csum_pseudo(f + 26, f + 30, false, 17, len - 34));
+        memcpy(f + 40, &open, 2);
+    }
     add_frame(l, f, len);
 }
 
@@ -162,8 +167,10 @@ const char *load_parse(struct load *l, char *text)
             l->burst = (uint32_t)atoi(value);
         else if (!strcmp(key, "train"))
             l->train = (uint32_t)atoi(value);
-        else if (!strcmp(key, "gso"))
+        else if (!strcmp(key, "gso") || !strcmp(key, "uso") || !strcmp(key, "ufo")) {
             l->gso = (uint32_t)atoi(value);
+            l->gso_type = *key == 'g' ? VIRTIO_NET_HDR_GSO_TCPV4 : key[1] == 's' ? 5 : VIRTIO_NET_HDR_GSO_UDP;
+        }
         else if (!strcmp(key, "seed"))
             l->seed = (uint64_t)atoll(value);
         else if (!strcmp(key, "dst"))
@@ -183,7 +190,7 @@ const char *load_parse(struct load *l, char *text)
         return why;
     if (len < 60 || len > 65535 || !l->burst || l->burst > 256)
         return "len is 60..65535, burst 1..256";
-    if (!l->n_frames && l->gso)
+    if (!l->n_frames && l->gso_type == VIRTIO_NET_HDR_GSO_TCPV4)
         make_tcp(l, len, dst, src);
     else if (!l->n_frames)
         make_udp(l, len, dst, src);

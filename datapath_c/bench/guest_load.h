@@ -31,13 +31,14 @@ struct load {
     uint32_t burst;
     uint32_t train, in_train;  /* so many come at once, the rest of the time there are none; 0 = evenly */
     uint32_t gso;              /* frames are TCP segments to be cut into pieces with so many bytes of payload; 0 = as they are */
+    uint8_t gso_type;          /* VIRTIO_NET_HDR_GSO_*: or datagrams to be cut (uso), or to be fragmented (ufo) */
     bool stamp;                /* every frame carries its time of sending */
     uint64_t seed;
     double due;                /* time-stamp counter of the next */
     uint64_t sent, full, returned, lost, last_return;
 };
 
-/* Reads "PORT:key=value,...": len, flows, rate, poisson, outstanding, burst, train, stamp, gso, dst, src, pcap, hex, sweep. NULL or
+/* Reads "PORT:key=value,...": len, flows, rate, poisson, outstanding, burst, train, stamp, gso, uso, ufo, dst, src, pcap, hex, sweep. NULL or
  * what is wrong. */
 const char *load_parse(struct load *l, char *text);
 /* Writes the next frame to `to`, which has room for the longest; its length. */

@@ -9,7 +9,7 @@
 struct guest_port {
     const char *path;
     bool listen;               /* at the socket; else connect to it */
-    bool packed, mergeable, event_idx, in_order, offloads, indirect;
+    bool packed, mergeable, event_idx, in_order, offloads, udp_offloads, indirect;
     unsigned n_pairs;
     uint16_t size;             /* of a ring, a power of two */
     uint32_t buffer_len;       /* bytes of a buffer to receive into, its header included */

@@ -24,7 +24,7 @@ static void place(struct vhost_ring *v, uint8_t *memory, unsigned at, uint8_t wh
     v->mergeable = what & 8;
     v->header = what & 16 || v->mergeable ? 12 : 10;
     v->offload_csum = what & 32;
-    v->offload_tso4 = v->offload_tso6 = what & 64;
+    v->offload_tso4 = v->offload_tso6 = v->offload_ufo = v->offload_uso4 = v->offload_uso6 = what & 64;
     v->in_order = what & 128;
     v->size = SIZE;
     v->mask = SIZE - 1;

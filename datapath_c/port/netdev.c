@@ -20,6 +20,7 @@
 #define PACKET_IGNORE_OUTGOING 23
 #endif
 #define BATCH_MAX 64
+#define SEGMENTS_MAX 128
 #define RECEIVE_BUFFER (4 << 20)
 
 static int open_socket(int index, fault *f, const char *ifname)
@@ -122,7 +123,7 @@ static unsigned netdev_rx(struct rxq *q, struct port_io *io, struct packet **out
     return n;
 }
 
-static void netdev_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
+static void send_batch(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
 {
     struct mmsghdr m[PORT_STAGE];
     struct iovec v[PORT_STAGE][2];
@@ -151,6 +152,23 @@ static void netdev_tx(struct port *p, struct port_io *io, struct packet **packet
     }
     for (unsigned i = 0; i < n; i++)
         packet_unref(packets[i]);
+}
+
+/* UDP segments, and datagrams to be fragmented, are cut: kernels before 6.2 don't take the former here. */
+static void netdev_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
+{
+    unsigned begin = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (__builtin_expect(packets[i]->vnet.gso_type != VNET_GSO_UDP_L4 && packets[i]->vnet.gso_type != VNET_GSO_UDP, 1))
+            continue;
+        struct packet *segments[SEGMENTS_MAX];
+        send_batch(p, io, packets + begin, i - begin);
+        unsigned k = port_segment(packets[i], io, segments, SEGMENTS_MAX);
+        for (unsigned at = 0; at < k; at += PORT_STAGE)
+            send_batch(p, io, segments + at, k - at < PORT_STAGE ? k - at : PORT_STAGE);
+        begin = i + 1;
+    }
+    send_batch(p, io, packets + begin, n - begin);
 }
 
 static uint32_t netdev_state(struct port *p)

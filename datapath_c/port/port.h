@@ -125,7 +125,8 @@ static inline bool port_live(const struct port *p)
 /* rx of ports that are fed by rxq_push. */
 unsigned rxq_pop(struct rxq *q, struct port_io *io, struct packet **out, unsigned max);
 
-/* Splits a GSO packet into segments no longer than its gso_size asks, each with its headers and checksums complete, and
+/* Splits a GSO packet into TCP segments or datagrams no longer than its gso_size asks, each with its headers and checksums complete, or one
+ * datagram (UFO) into fragments, and
  * completes the checksum of a packet that left it to the device. Appends to `out` at most `max` packets, whose number it
  * returns; takes over the reference of `p`. What can't be had (no buffers) is counted in io->drops. */
 unsigned port_segment(struct packet *p, struct port_io *io, struct packet **out, unsigned max);

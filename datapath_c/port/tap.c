@@ -17,7 +17,14 @@
 #include "port/device.h"
 #include "port/port.h"
 
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
 #define TAP_DEFAULT_MTU 1500
+#define SEGMENTS_MAX 128
+
+static bool kernel_has_uso;    /* Linux 6.2: it takes and gives UDP segments; set before any tap is used */
 
 static void make_alias(const struct dp_port *conf, char *alias, size_t size)
 {
@@ -39,7 +46,11 @@ static int open_queue(const char *ifname, bool multi_queue, fault *f)
         return fault_set(f, e, "ifname", "can't have tap %s: %s", ifname, strerror(e));
     }
     ioctl(fd, TUNSETVNETHDRSZ, &header);
-    ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN);
+    unsigned offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+    if (!ioctl(fd, TUNSETOFFLOAD, offloads | TUN_F_USO4 | TUN_F_USO6))
+        kernel_has_uso = true;
+    else
+        ioctl(fd, TUNSETOFFLOAD, offloads);
     return fd;
 }
 
@@ -152,6 +163,11 @@ static void tap_tx(struct port *p, struct port_io *io, struct packet **packets, 
 {
     for (unsigned i = 0; i < n; i++) {
         struct packet *packet = packets[i];
+        if (__builtin_expect(packet->vnet.gso_type == VNET_GSO_UDP_L4 && !kernel_has_uso, 0)) {
+            struct packet *segments[SEGMENTS_MAX];
+            tap_tx(p, io, segments, port_segment(packet, io, segments, SEGMENTS_MAX));
+            continue;
+        }
         int fd = p->queues[p->n_queues > 1 ? key_hash(&packet->key) % p->n_queues : 0].fd;
         struct iovec v[2] = {{&packet->vnet, sizeof packet->vnet}, {packet->data, packet->len}};
         if (writev(fd, v, 2) >= 0) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "base/bytes.h"
 #include "flow/bridge.h"
 #include "flow/openflow.h"
 #include "path/datapath.h"
@@ -19,6 +20,8 @@ static const uint64_t all_features =
     BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |
     BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_CTRL_VQ) |
     BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_NET_F_MQ) |
+    BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_HOST_UFO) | BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6) |
+    BIT(VIRTIO_NET_F_HOST_USO) |
     BIT(VIRTIO_F_NOTIFY_ON_EMPTY) | BIT(VHOST_F_LOG_ALL) | BIT(VIRTIO_F_ANY_LAYOUT) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
     BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER);
 
@@ -45,6 +48,34 @@ void vring_call(struct vhost_ring *v)
         v->calls++;
 }
 
+/* By the headers before `l4`. */
+static bool is_v6(const struct packet *p, uint32_t l4)
+{
+    uint32_t at = 14;
+    while (at + 4 < l4 && (get16(p->data + at - 2) == 0x8100 || get16(p->data + at - 2) == 0x88a8))
+        at += 4;
+    return at < l4 && p->data[at] >> 4 == 6;
+}
+
+/* Whether the ring's side does with packets of this kind what the header says. */
+static bool takes_kind(const struct vhost_ring *v, const struct packet *p, uint8_t type, uint32_t l4)
+{
+    switch (type) {
+    case VNET_GSO_TCPV4:
+    case VNET_GSO_TCPV4 | VNET_GSO_ECN:
+        return v->offload_tso4;
+    case VNET_GSO_TCPV6:
+    case VNET_GSO_TCPV6 | VNET_GSO_ECN:
+        return v->offload_tso6;
+    case VNET_GSO_UDP:
+        return v->offload_ufo;
+    case VNET_GSO_UDP_L4:
+        return is_v6(p, l4) ? v->offload_uso6 : v->offload_uso4;
+    default:
+        return type == VNET_GSO_NONE;
+    }
+}
+
 bool vhost_header_in(const struct vhost_ring *v, struct packet *p, const struct virtio_net_hdr *h)
 {
     struct vnet_hdr *to = &p->vnet;
@@ -59,14 +90,12 @@ bool vhost_header_in(const struct vhost_ring *v, struct packet *p, const struct 
     }
     if (h->gso_type == VNET_GSO_NONE)
         return true;
-    uint8_t type = h->gso_type & (uint8_t)~VNET_GSO_ECN;
-    if (!(type == VNET_GSO_TCPV4 && v->offload_tso4) && !(type == VNET_GSO_TCPV6 && v->offload_tso6))
+    bool udp = h->gso_type == VNET_GSO_UDP || h->gso_type == VNET_GSO_UDP_L4;
+    if (!(to->flags & VNET_NEEDS_CSUM) || h->csum_offset != (udp ? 6 : 16) || h->gso_size < MIN_GSO_SIZE ||
+        (uint32_t)h->csum_start + (udp ? 8 : 20) > p->len || !takes_kind(v, p, h->gso_type, h->csum_start))
         return false;
     /* The segments' headers end where the TCP header does, whatever hdr_len says (virtio 1.2, 5.1.6.2: only a hint). */
-    if (!(to->flags & VNET_NEEDS_CSUM) || h->csum_offset != 16 || h->gso_size < MIN_GSO_SIZE ||
-        (uint32_t)h->csum_start + 20 > p->len)
-        return false;
-    uint32_t headers = h->csum_start + (p->data[h->csum_start + 12] >> 4) * 4u;
+    uint32_t headers = h->csum_start + (udp ? 8 : (p->data[h->csum_start + 12] >> 4) * 4u);
     if (headers > p->len)
         return false;
     to->gso_type = h->gso_type;
@@ -160,18 +189,7 @@ static bool takes_whole(const struct vhost_ring *v, const struct packet *p)
 {
     if (!(p->vnet.flags | p->vnet.gso_type))
         return true;
-    if (p->vnet.flags & VNET_NEEDS_CSUM && !v->offload_csum)
-        return false;
-    switch (p->vnet.gso_type & ~VNET_GSO_ECN) {
-    case VNET_GSO_NONE:
-        return true;
-    case VNET_GSO_TCPV4:
-        return v->offload_tso4;
-    case VNET_GSO_TCPV6:
-        return v->offload_tso6;
-    default:
-        return false;
-    }
+    return !(p->vnet.flags & VNET_NEEDS_CSUM && !v->offload_csum) && takes_kind(v, p, p->vnet.gso_type, p->vnet.csum_start);
 }
 
 static void lock(struct vhost_ring *v)
@@ -264,7 +282,8 @@ static int vhost_describe(struct port *p, char *out, size_t size)
         [VIRTIO_NET_F_CSUM] = "csum", [VIRTIO_NET_F_GUEST_CSUM] = "guest_csum", [VIRTIO_NET_F_MTU] = "mtu",
         [VIRTIO_NET_F_GUEST_TSO4] = "guest_tso4", [VIRTIO_NET_F_GUEST_TSO6] = "guest_tso6", [VIRTIO_NET_F_HOST_TSO4] = "host_tso4",
         [VIRTIO_NET_F_HOST_TSO6] = "host_tso6", [VIRTIO_NET_F_MRG_RXBUF] = "mrg_rxbuf", [VIRTIO_NET_F_MQ] = "mq",
-        [VIRTIO_NET_F_GUEST_ANNOUNCE] = "guest_announce", [VHOST_F_LOG_ALL] = "log_all", [VIRTIO_RING_F_INDIRECT_DESC] = "indirect_desc",
+        [VIRTIO_NET_F_GUEST_UFO] = "guest_ufo", [VIRTIO_NET_F_HOST_UFO] = "host_ufo", [VIRTIO_NET_F_GUEST_USO4] = "guest_uso4",
+        [VIRTIO_NET_F_GUEST_USO6] = "guest_uso6", [VIRTIO_NET_F_HOST_USO] = "host_uso", [VIRTIO_NET_F_GUEST_ANNOUNCE] = "guest_announce", [VHOST_F_LOG_ALL] = "log_all", [VIRTIO_RING_F_INDIRECT_DESC] = "indirect_desc",
         [VIRTIO_RING_F_EVENT_IDX] = "event_idx", [VIRTIO_F_VERSION_1] = "version_1", [VIRTIO_F_RING_PACKED] = "ring_packed",
         [VIRTIO_F_IN_ORDER] = "in_order"};
     size_t at = 0;

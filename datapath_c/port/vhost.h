@@ -62,7 +62,7 @@ struct vhost_ring {
     bool packed, event_idx, in_order, mergeable, indirect;
     bool logged;               /* writes to guest memory are noted */
     uint8_t header;            /* bytes of the virtio-net header: 10 or 12 */
-    bool offload_csum, offload_tso4, offload_tso6, offload_uso;   /* what the guest may send or can take */
+    bool offload_csum, offload_tso4, offload_tso6, offload_ufo, offload_uso4, offload_uso6;    /* what the guest may send or can take */
     bool quiet;                /* the guest was asked not to kick */
     uint16_t size, mask;
     uint16_t avail, used;      /* where we are: next to take, next to give back (packed: positions) */

@@ -1,6 +1,13 @@
 /* The messages of the vhost-user protocol, as QEMU's docs/interop/vhost-user.rst defines them. Host-endian. */
 #ifndef VSWITCH_VHOST_MESSAGE_H
 #define VSWITCH_VHOST_MESSAGE_H
+#include <linux/virtio_net.h>
+
+#ifndef VIRTIO_NET_F_HOST_USO      /* Linux 6.2 */
+#define VIRTIO_NET_F_GUEST_USO4 54
+#define VIRTIO_NET_F_GUEST_USO6 55
+#define VIRTIO_NET_F_HOST_USO 56
+#endif
 #include <stdint.h>
 
 enum vhost_request {

@@ -121,6 +121,9 @@ void vring_start(struct vhost_ring *v)
     v->offload_csum = has(d, receives ? VIRTIO_NET_F_GUEST_CSUM : VIRTIO_NET_F_CSUM);
     v->offload_tso4 = has(d, receives ? VIRTIO_NET_F_GUEST_TSO4 : VIRTIO_NET_F_HOST_TSO4);
     v->offload_tso6 = has(d, receives ? VIRTIO_NET_F_GUEST_TSO6 : VIRTIO_NET_F_HOST_TSO6);
+    v->offload_ufo = has(d, receives ? VIRTIO_NET_F_GUEST_UFO : VIRTIO_NET_F_HOST_UFO);
+    v->offload_uso4 = has(d, receives ? VIRTIO_NET_F_GUEST_USO4 : VIRTIO_NET_F_HOST_USO);
+    v->offload_uso6 = has(d, receives ? VIRTIO_NET_F_GUEST_USO6 : VIRTIO_NET_F_HOST_USO);
     v->memory = &d->memory;
     v->logged = has(d, VHOST_F_LOG_ALL);
     v->log_addr = v->log_used ? v->addr.log : 0;

@@ -75,6 +75,32 @@ static void segments_are_whole_packets(void **state)
     assert_int_equal(at, 5000);
 }
 
+/* What a datagram says of its length is not believed, and a packet that others share stays as it is. */
+static void a_shared_datagram_is_fragmented_from_a_copy(void **state)
+{
+    static uint8_t f[4096], before[4096];
+    uint32_t len = frame_tcp4(f, 1012);    /* 1,032 bytes behind IP, which UDP's header begins as well */
+    f[23] = 17;
+    struct packet *p = frame_packet(&pool, f, len), *out[8];
+    memcpy(before, p->data, len);
+    p->vnet = (struct vnet_hdr){.flags = VNET_NEEDS_CSUM, .gso_type = VNET_GSO_UDP, .gso_size = 405, .csum_start = 34, .csum_offset = 6};
+    p->refs = 2;
+    uint64_t drops[DP_N_DROPS] = {0};
+    struct port_io io = {.pool = &pool, .drops = drops};
+    unsigned n = port_segment(p, &io, out, 8);
+    assert_int_equal(n, 3);
+    assert_memory_equal(p->data, before, len);
+    assert_int_equal(get16(out[0]->data + 20), 0x2000);
+    assert_int_equal(get16(out[1]->data + 20), 0x2000 | 400 / 8);
+    assert_int_equal(get16(out[2]->data + 20), 800 / 8);
+    assert_int_equal(get16(out[0]->data + 38), 1032);
+    assert_int_equal(out[2]->len, 34 + 232);
+    for (unsigned i = 0; i < n; i++)
+        packet_unref(out[i]);
+    packet_unref(p);
+    assert_int_equal(pool.n_free, pool.n);
+}
+
 static void push_and_pop_give_the_frame_back(void **state)
 {
     uint8_t f[200];
@@ -129,7 +155,8 @@ int main(void)
     packet_pool_init(&pool, 32);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checksums_follow_set_field), cmocka_unit_test(open_checksums_stay_completable),
-        cmocka_unit_test(segments_are_whole_packets), cmocka_unit_test(push_and_pop_give_the_frame_back),
+        cmocka_unit_test(segments_are_whole_packets), cmocka_unit_test(a_shared_datagram_is_fragmented_from_a_copy),
+        cmocka_unit_test(push_and_pop_give_the_frame_back),
         cmocka_unit_test(ttl_runs_out_at_one), cmocka_unit_test(ports_follow_the_protocol),
         cmocka_unit_test(crc32c_of_the_rfc)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

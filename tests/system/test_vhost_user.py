@@ -7,8 +7,8 @@ import time
 
 import pytest
 from running_daemon import Daemon
-from vhost_guest import (BUFFER, F_CSUM, F_GUEST_CSUM, F_HOST_TSO4, F_INDIRECT, F_MRG_RXBUF, GUEST_BASE, HEADER, INDIRECT, NEXT,
-                         SEND_RARP, SET_LOG_BASE, SIZE, WRITE, Guest)
+from vhost_guest import (BUFFER, F_CSUM, F_GUEST_CSUM, F_GUEST_UFO, F_GUEST_USO4, F_GUEST_USO6, F_HOST_TSO4, F_HOST_UFO, F_HOST_USO, F_INDIRECT,
+                         F_MRG_RXBUF, GUEST_BASE, HEADER, INDIRECT, NEXT, SEND_RARP, SET_LOG_BASE, SIZE, WRITE, Guest)
 
 from vswitch.model.objects import Bridge, Port, Tenant
 from vswitch.model.store import State
@@ -196,6 +196,85 @@ def test_checksum_stays_open_between_guests_that_take_it(switch, guests):
     assert received == whole and struct.unpack_from("<BBHHHH", seen)[0] == 1 and seen[6:10] == header[6:10]
 
 
+def open_datagram(payload: bytes, v6: bool) -> tuple[bytes, int, int]:
+    """A frame with a UDP datagram whose checksum is open, and where its IP and UDP headers begin."""
+    addresses = bytes(range(32)) if v6 else bytes([10, 0, 0, 1, 10, 0, 0, 2])
+    length = 8 + len(payload)
+    pseudo = ones_sum(addresses + struct.pack("!II", length, 17))
+    ip = (struct.pack("!IHBB", 0x60000000, length, 17, 64) if v6 else
+          struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0x1234, 0x4000, 64, 17, 0)) + addresses
+    return (MACS[2] + MACS[1] + (b"\x86\xdd" if v6 else b"\x08\0") + ip + struct.pack("!HHHH", 1000, 2000, length, pseudo) + payload, 14,
+            14 + len(ip))
+
+
+def checked_datagram(addresses: bytes, datagram: bytes) -> bytes:
+    """Its payload, if length and checksum are right."""
+    assert struct.unpack_from("!H", datagram, 4)[0] == len(datagram)
+    assert ones_sum(addresses + struct.pack("!II", len(datagram), 17) + datagram) == 0xffff
+    return datagram[8:]
+
+
+UFO, USO = 3, 5
+PAYLOAD = bytes(i * 7 & 0xff for i in range(1901))
+SENDS = (F_CSUM, F_GUEST_CSUM, F_HOST_UFO, F_HOST_USO)
+
+
+@pytest.mark.parametrize("v6", [False, True], ids=["ipv4", "ipv6"])
+@pytest.mark.parametrize("kind", [UFO, USO], ids=["ufo", "uso"])
+def test_udp_segments_pass_whole_to_a_guest_that_takes_them(switch, guests, kind, v6):
+    one = guests(switch.paths[1], *SENDS)
+    two = guests(switch.paths[2], F_CSUM, F_GUEST_CSUM, F_GUEST_UFO if kind == UFO else F_GUEST_USO6 if v6 else F_GUEST_USO4)
+    sent, _, udp = open_datagram(PAYLOAD, v6)
+    one.send(sent, struct.pack("<BBHHHHH", 1, kind, udp + 8, 504, udp, 6, 0))
+    received, header = two.receive()
+    assert received == sent and struct.unpack_from("<BBHHHH", header) == (1, kind, udp + 8, 504, udp, 6)
+
+
+@pytest.mark.parametrize("v6", [False, True], ids=["ipv4", "ipv6"])
+def test_udp_segments_are_cut_for_a_guest_that_takes_none(switch, guests, v6):
+    one = guests(switch.paths[1], *SENDS)
+    two = guests(switch.paths[2], F_CSUM, F_GUEST_CSUM, F_GUEST_USO4 if v6 else F_GUEST_USO6)      # of the other family alone
+    sent, ip, udp = open_datagram(PAYLOAD, v6)
+    one.send(sent, struct.pack("<BBHHHHH", 1, USO, udp + 8, 500, udp, 6, 0))
+    payloads = []
+    for n in range(4):
+        received, header = two.receive()
+        assert not any(header[:10])
+        if v6:
+            assert struct.unpack_from("!H", received, ip + 4)[0] == len(received) - udp
+        else:
+            assert struct.unpack_from("!HH", received, ip + 2) == (len(received) - ip, 0x1234 + n)
+            assert ones_sum(received[ip:udp]) == 0xffff
+        payloads.append(checked_datagram(received[ip + (8 if v6 else 12):udp], received[udp:]))
+    assert list(map(len, payloads)) == [500, 500, 500, 401] and b"".join(payloads) == PAYLOAD
+    assert two.receive(0.2) is None
+
+
+@pytest.mark.parametrize("v6", [False, True], ids=["ipv4", "ipv6"])
+def test_a_datagram_is_fragmented_for_a_guest_that_takes_none_whole(switch, guests, v6):
+    one, two = guests(switch.paths[1], *SENDS), guests(switch.paths[2], F_CSUM, F_GUEST_CSUM, F_GUEST_USO4, F_GUEST_USO6)
+    sent, ip, udp = open_datagram(PAYLOAD, v6)
+    one.send(sent, struct.pack("<BBHHHHH", 1, UFO, udp + 8, 1000, udp, 6, 0))
+    datagram, ids, more = b"", set(), True
+    while more:
+        received, header = two.receive()
+        assert not any(header[:10])
+        if v6:
+            following, offset, id = struct.unpack_from("!BxHI", received, udp)
+            assert received[ip + 6] == 44 and following == 17
+            offset, more, body = offset & ~7, offset & 1, received[udp + 8:]
+            assert struct.unpack_from("!H", received, ip + 4)[0] == len(received) - udp
+        else:
+            length, id, offset = struct.unpack_from("!HHH", received, ip + 2)
+            assert ones_sum(received[ip:udp]) == 0xffff and length == len(received) - ip and not offset & 0x4000
+            offset, more, body = (offset & 0x1fff) * 8, offset & 0x2000, received[udp:]
+        assert offset == len(datagram) and len(body) <= 1000
+        datagram += body
+        ids.add(id)
+    assert len(ids) == 1
+    assert checked_datagram(sent[ip + (8 if v6 else 12):udp], datagram) == PAYLOAD
+
+
 @pytest.mark.parametrize("header", [
     pytest.param((1, 0, 0, 0, 2000, 6), id="checksum beyond the frame"),
     pytest.param((1, 0, 0, 0, 34, 60000), id="checksum field beyond the frame"),
@@ -204,6 +283,8 @@ def test_checksum_stays_open_between_guests_that_take_it(switch, guests):
     pytest.param((1, 1, 54, 500, 1490, 16), id="headers beyond the frame"),
     pytest.param((1, 4, 54, 500, 34, 16), id="TSO6 that was not negotiated"),
     pytest.param((1, 77, 54, 500, 34, 16), id="an unknown kind of segments"),
+    pytest.param((1, 3, 42, 500, 34, 6), id="UFO that was not negotiated"),
+    pytest.param((1, 5, 42, 500, 34, 6), id="USO that was not negotiated"),
 ])
 def test_a_header_that_makes_no_sense_costs_its_frame(switch, guests, header):
     one, two = guests(switch.paths[1], F_CSUM, F_GUEST_CSUM, F_HOST_TSO4), guests(switch.paths[2])
