@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 15
 MESSAGES ?= 1000000
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python test-qemu ryu-env bench bench-vm bench-instructions bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env soak clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python test-qemu ryu-env bench bench-vm bench-netdev bench-instructions bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env soak clean
 
 all: build
 
@@ -84,6 +84,10 @@ bench: deps-test build
 # Virtual machines' ports alone, beside Open vSwitch with DPDK.
 bench-vm: deps-test build
 	$(SUDO) $(BIN)/python -P benchmarks/vm_ports.py
+
+# netdev ports by AF_XDP, beside AF_PACKET.
+bench-netdev: deps-test build
+	$(SUDO) $(BIN)/python -P benchmarks/netdev_ports.py
 
 # Instructions per packet and stage between virtual machines, counted; BEFORE=FILE compares with an earlier run's.
 bench-instructions: deps-test build

@@ -197,6 +197,7 @@ int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f)
         free(v);
         return 0;
     }
+    rebalance_settle(dp, NULL);    /* a queue of the uplink's may not be on its way to another worker */
     int e = check_uplink(dp, v, f);
     if (!e && v->conf.uplink_device[0])
         e = kernel_routes_begin(&v->uplink.kernel, dp->watch_fd, v->conf.uplink_device, &v->uplink.neighbours, f);
