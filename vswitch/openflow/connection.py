@@ -39,6 +39,7 @@ class Connection:
                  versions: Sequence[int] = tuple(Version)):
         self._reader = reader
         self._writer = writer
+        self._transport = writer.transport
         self._probe = probe
         self._versions = versions
         self.version = 0
@@ -55,27 +56,28 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """A reply. The caller drains before it makes many."""
-        if not self._writer.is_closing():
-            self._writer.write(data)
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def send_event(self, data: bytes) -> None:
         """Something nobody asked for: dropped and counted when the peer does not read."""
-        if self.unread > _EVENTS_WAITING:
+        transport = self._transport
+        if transport.get_write_buffer_size() > _EVENTS_WAITING:
             self.events_dropped += 1
-        else:
-            self.send(data)
+        elif not transport.is_closing():
+            transport.write(data)
 
     @property
     def unread(self) -> int:
         """Bytes that the peer has not taken yet."""
-        return self._writer.transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size()
 
     async def drain(self) -> None:
         await self._writer.drain()
 
     def abort(self, reason: str) -> None:
         self.end_reason = self.end_reason or reason
-        self._writer.transport.abort()
+        self._transport.abort()
 
     async def run(self, opened: Callable[[], None], handle: Callable[[list], Awaitable[None]],
                   take: Callable[[bytearray], list] = take_frames, at_once: Callable[[bytes], bytes] = lambda data: data) -> None:
@@ -85,7 +87,7 @@ class Connection:
 
         def heard(data: bytes) -> bytes:
             self._note()
-            return data if self.unread or len(data) > _SHORT else at_once(data)
+            return data if len(data) > _SHORT or self._transport.get_write_buffer_size() else at_once(data)
 
         keeper: asyncio.Task | None = None
         try:
@@ -124,7 +126,7 @@ class Connection:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._writer.wait_closed()
         except (OSError, TimeoutError):
-            self._writer.transport.abort()
+            self._transport.abort()
 
     async def _read(self, take: Callable[[bytearray], list] = take_frames) -> list:
         data = await self._reader.read(_READ_BESIDE if self._is_beside() else _READ)
