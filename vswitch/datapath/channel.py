@@ -30,7 +30,7 @@ BODY_MAX = lib.DP_MSG_MAX - HEADER_LEN
 _QUIET = lib.DP_F_QUIET
 _READS_PER_TURN = 64        # messages taken before other tasks of the loop get their turn
 _SECONDS_PER_TURN = 0.0001  # likewise
-_SOON = 0.00003             # after a message: there are likely more behind it
+_SOON = 0.0002              # after a message: there are likely more behind it
 _WINDOW = 8                 # requests about one bridge under way in the datapath
 _UNANSWERED = 8             # posts about one bridge in a row that are answered only if they are refused
 _IN_ORDER = {lib.DP_FLOW_MOD, lib.DP_PACKET_OUT, lib.DP_BARRIER}    # whose answer tells that earlier posts were carried out
@@ -255,7 +255,7 @@ class Channel:
     def _readable(self) -> None:
         """A look that finds nothing costs as much as one that finds a message, so a message that comes alone is read alone."""
         began = now = monotonic()       # the loop's clock counts milliseconds
-        alone = began - self._read_last > _SOON
+        alone = not self._under_way and began - self._read_last > _SOON
         until = began + _SECONDS_PER_TURN
         for _ in range(1 if alone else _READS_PER_TURN):
             if now >= until:
