@@ -115,9 +115,10 @@ bench-control: build
 bench-programming: deps-test build
 	$(SUDO) $(BIN)/python -P benchmarks/programming.py
 
-# Mutated OpenFlow messages of each version at a real switch.
+# Mutated OpenFlow messages of each version at a real switch; rules that must come back as they were, and malformations with their errors.
 fuzz-openflow: deps-test build
 	$(BIN)/python -P tests/conformance/message_fuzz.py --messages $(MESSAGES)
+	$(BIN)/python -P tests/conformance/rule_fuzz.py --messages $(MESSAGES)
 
 # From a packet that no rule knows to the controller's answer, beside Open vSwitch.
 bench-round-trip: deps-test build

@@ -2,6 +2,8 @@
  * of the Unix sockets named, then a barrier; tells the seconds from the first byte to the last barrier's reply.
  *
  * flow_sender N FIRST SOCKET... : rules are numbered from FIRST on, so that a second run adds others.
+ * flow_sender bundle N FIRST SOCKET... : the same as one ordered, atomic bundle each (ONF's extension 230 of OpenFlow 1.3), until its
+ * commit's reply.
  * flow_sender dump SOCKET : asks for all rules and counts the entries of the answer, as fast as it comes; tells the seconds and
  * their number. */
 #include <errno.h>
@@ -17,7 +19,9 @@
 #include <unistd.h>
 #include <arpa/inet.h>
 
-enum { HELLO = 0, ERROR = 1, ECHO_REQUEST = 2, FLOW_MOD = 14, MULTIPART_REQUEST = 18, MULTIPART_REPLY = 19, BARRIER = 20, BARRIER_REPLY = 21, MAX_MESSAGE = 256 };
+enum { HELLO = 0, ERROR = 1, ECHO_REQUEST = 2, EXPERIMENTER = 4, FLOW_MOD = 14, MULTIPART_REQUEST = 18, MULTIPART_REPLY = 19, BARRIER = 20, BARRIER_REPLY = 21, MAX_MESSAGE = 256 };
+
+enum { BUNDLE_OPEN = 0, BUNDLE_COMMIT = 4, BUNDLE_COMMIT_REPLY = 5, BUNDLE_CONTROL = 2300, BUNDLE_ADD = 2301, ADD_HEAD = 24 };
 
 struct sender {
     int fd;
@@ -83,6 +87,18 @@ static size_t flow_mod(uint8_t *out, uint32_t i)
     return header(out, FLOW_MOD, (uint16_t)(p - out), i + 1);
 }
 
+static size_t bundle(uint8_t *out, uint32_t experiment, uint16_t type, size_t len, uint32_t xid)
+{
+    put16(put16(put32(put32(put32(out + 8, 0x4f4e4600), experiment), 1), type), 3);
+    return header(out, EXPERIMENTER, (uint16_t)len, xid);
+}
+
+static size_t bundled(uint8_t *out, uint32_t i)
+{
+    size_t len = flow_mod(out + ADD_HEAD, i);
+    return bundle(out, BUNDLE_ADD, 0, ADD_HEAD + len, i + 1);
+}
+
 static double now(void)
 {
     struct timespec t;
@@ -104,7 +120,7 @@ static void take(struct sender *s)
         size_t len = (size_t)(s->in[at + 2] << 8 | s->in[at + 3]);
         if (s->held - at < len)
             break;
-        if (s->in[at + 1] == BARRIER_REPLY)
+        if (s->in[at + 1] == BARRIER_REPLY || (s->in[at + 1] == EXPERIMENTER && s->in[at + 21] == BUNDLE_COMMIT_REPLY))
             s->done = 1;
         if (s->in[at + 1] == ERROR)
             s->errors++;
@@ -173,12 +189,17 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && !strcmp(argv[1], "dump"))
         return dump(argv[2]);
+    int in_bundle = argc > 1 && !strcmp(argv[1], "bundle");
+    argv += in_bundle;
+    argc -= in_bundle;
     uint32_t n = (uint32_t)atoi(argv[1]), first = (uint32_t)atoi(argv[2]);
     int m = argc - 3, open = m;
-    uint8_t *all = malloc((size_t)(n + 1) * MAX_MESSAGE), *end = all;
+    uint8_t *all = malloc((size_t)(n + 2) * (ADD_HEAD + MAX_MESSAGE)), *end = all;
+    if (in_bundle)
+        end += bundle(end, BUNDLE_CONTROL, BUNDLE_OPEN, ADD_HEAD, 1);
     for (uint32_t i = 0; i < n; i++)
-        end += flow_mod(end, first + i);
-    end += header(end, BARRIER, 8, 0xffffff);
+        end += in_bundle ? bundled(end, first + i) : flow_mod(end, first + i);
+    end += in_bundle ? bundle(end, BUNDLE_CONTROL, BUNDLE_COMMIT, ADD_HEAD, 0xffffff) : header(end, BARRIER, 8, 0xffffff);
     struct sender *senders = calloc((size_t)m, sizeof *senders);
     struct pollfd *polls = calloc((size_t)m, sizeof *polls);
     for (int i = 0; i < m; i++) {

@@ -1,8 +1,9 @@
 """How fast rules go in and out: this switch and Open vSwitch (userspace datapath), the same senders, one after the other in
 rounds. Needs root; make bench-programming.
 
-Rows: ovs-ofctl add-flows (a barrier behind each rule), the same as one bundle, a sender at native speed, dump-flows, the same to a
-reader at native speed, del-flows, memory per rule; then, with a hundred bridges of different tenants, a sender at native speed to all.
+Rows: ovs-ofctl add-flows (a barrier behind each rule), the same as one bundle, a sender at native speed, plain and as one bundle,
+dump-flows, the same to a reader at native speed, del-flows, memory per rule; then, with a hundred bridges of different tenants, a
+sender at native speed to all.
 """
 from __future__ import annotations
 
@@ -119,8 +120,8 @@ def timed(work) -> float:
     return time.perf_counter() - start
 
 
-def send(sender: Path, peer: Peer, n: int, bridges: int) -> float:
-    done = subprocess.run([sender, str(n), "0", *(peer.socket(i) for i in range(bridges))], capture_output=True, text=True,
+def send(sender: Path, peer: Peer, n: int, bridges: int, *how: str) -> float:
+    done = subprocess.run([sender, *how, str(n), "0", *(peer.socket(i) for i in range(bridges))], capture_output=True, text=True,
                           timeout=300)
     if done.returncode:
         raise Failure(f"flow_sender: {done.stderr}")
@@ -171,6 +172,9 @@ def measure(peer: Peer, sender: Path, n: int, flows: Path, few: Path, figures: d
         note("memory, bytes/rule", (peer.rss() - before) / n)
     clear(peer)
     note("native sender, rules/s", n / send(sender, peer, n, 1))
+    check_count(peer, 0, n)
+    clear(peer)
+    note("native sender, one bundle, rules/s", n / send(sender, peer, n, 1, "bundle"))
     check_count(peer, 0, n)
     note("dump to a native reader, rules/s", n / dumped(sender, peer, n))
     with open(os.devnull, "w") as null:

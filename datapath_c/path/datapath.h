@@ -30,6 +30,7 @@ struct datapath {
     uint64_t slice;            /* cycles of a turn */
     uint32_t slice_ns;
     uint64_t promised;         /* all tenants' cpu.min together */
+    uint64_t ordered;          /* clock, when the last packet-out came */
     uint64_t next_ageing;      /* when learned addresses are looked through again */
     uint32_t tick_bridge, tick_port;   /* how far this tick's housekeeping has come */
     bool ticking;

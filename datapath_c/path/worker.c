@@ -1,6 +1,7 @@
 /* The loop: pick -> rx -> process -> charge -> tick. */
 #include "path/worker.h"
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -14,7 +15,7 @@
 
 #define POOL_PACKETS 4096
 #define RING_INTERVAL_US 5     /* how often other ports are looked for while only rings are looked at */
-#define SPIN_US 50             /* how long an idle worker spins before it sleeps */
+#define SPIN_US 50             /* how long an idle worker spins before it sleeps, where work has come so soon */
 #define SLEEP_MS 100           /* the longest sleep */
 #define EVENTS 64
 #define STALL_US 20            /* a gap in the idle loop longer than this is the machine's */
@@ -186,19 +187,28 @@ static int wait_for_events(struct worker *w, struct epoll_event *events, uint64_
     return timeout ? epoll_pwait2(w->epoll_fd, events, EVENTS, &t, NULL) : epoll_wait(w->epoll_fd, events, EVENTS, 0);
 }
 
+/* Waits for who has it: for about as long as a packet takes. */
+static void take_seat(struct worker *w)
+{
+    /* A0: in one order with S0. Whoever still sees us asleep has made its change before we look at anything. */
+    for (int free = SEAT_FREE; !atomic_compare_exchange_strong_explicit(&w->seat, &free, SEAT_TAKEN, memory_order_seq_cst,
+                                                                        memory_order_seq_cst) && free != SEAT_TAKEN;
+         free = SEAT_FREE)
+        sched_yield();
+}
+
 /* Finds ready ports, waiting up to `timeout` cycles for them. */
 static bool poll_ports(struct worker *w, uint64_t timeout)
 {
     struct epoll_event events[EVENTS];
     if (timeout) {
         urcu_qsbr_thread_offline();
-        /* Parked tenants may have packets in hand. */
-        atomic_store_explicit(&w->asleep, !w->sched.parked.n, memory_order_release);
+        /* L0: whoever has the seat next (L1) sees all of the worker. */
+        atomic_store_explicit(&w->seat, w->sched.parked.n ? SEAT_TAKEN : SEAT_FREE, memory_order_release);
     }
     int n = wait_for_events(w, events, timeout);
     if (timeout) {
-        /* A0: in one order with S0. Whoever still sees us asleep has made its change before we look at anything. */
-        atomic_store_explicit(&w->asleep, false, memory_order_seq_cst);
+        take_seat(w);
         urcu_qsbr_thread_online();
         worker_account(w, &w->row->system[DP_SYS_POLL]);
     }
@@ -240,12 +250,15 @@ static bool idle(struct worker *w)
     uint64_t longest = clock_from_ms(SLEEP_MS), next = scheduler_next(&w->sched);
     if (next)
         longest = next < w->now ? 0 : next - w->now < longest ? next - w->now : longest;
-    bool spin = !w->dp->threaded || w->dp->poll || w->quiet || w->now - w->last_work < clock_from_us(SPIN_US) ||
+    bool spin = !w->dp->threaded || w->dp->poll || w->quiet || w->now - w->last_work < w->spin ||
                 longest < clock_from_us(SPIN_US);
     if (spin)
         return poll_ports(w, 0) || (!w->dp->threaded && next && next <= w->now);
     w->row->sleeps++;
+    uint64_t ended = w->last_work;
     bool any = poll_ports(w, longest);
+    /* As KVM's halt polling does. Twice, for waking took a part of it. */
+    w->spin = any && w->now - ended < 2 * clock_from_us(SPIN_US) ? clock_from_us(SPIN_US) : 0;
     w->last_work = w->now;
     w->last_decision = w->now;
     return any;

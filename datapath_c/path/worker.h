@@ -49,7 +49,8 @@ struct worker {
     pthread_t thread;
     struct mailbox mail;
     _Atomic bool stop;
-    _Atomic bool asleep;       /* holds no packet and will look at everything anew when it wakes */
+    _Atomic int seat;          /* enum seat: whose all of this is */
+    struct letter nudge;       /* to wake it for what was left to do in its seat */
     int epoll_fd;
     struct packet_pool pool;
     struct scheduler sched;
@@ -81,11 +82,19 @@ struct worker {
     uint64_t now;              /* of the last account switch */
     uint32_t now_s;            /* the same in seconds, for ageing; until `next_second` */
     uint64_t next_second;
+    uint64_t spin;             /* cycles without work before it sleeps */
     uint64_t last_poll, last_work, last_decision, last_packet_in;
     /* By tenant: odd while a turn that was suspended hasn't finished what it had begun. Read by the main thread. */
     _Atomic uint32_t turns[DP_MAX_TENANTS];
     /* By tenant: its weight here, from the main thread. */
     _Atomic uint64_t weights[DP_MAX_TENANTS];
+};
+
+/* While a worker sleeps, holding no packet, the main thread may do something short in its place (path/workers_run.h). */
+enum seat {
+    SEAT_TAKEN,                /* the worker is awake, or parked tenants have packets in hand */
+    SEAT_FREE,                 /* asleep, and will look at everything anew when it wakes */
+    SEAT_LENT,                 /* asleep, or waiting for it */
 };
 
 struct worker *worker_new(struct datapath *dp, unsigned id, int *error);

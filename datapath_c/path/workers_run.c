@@ -172,11 +172,36 @@ static void pass(struct worker *w, void *arg)
     pass_one(b);
 }
 
+/* ---- in a worker's place ---- */
+
+bool worker_borrow(struct worker *w)
+{
+    int free = SEAT_FREE;
+    /* L1: pairs with L0 in path/worker.c. */
+    return w->dp->threaded && mailbox_empty(&w->mail) &&
+           atomic_compare_exchange_strong_explicit(&w->seat, &free, SEAT_LENT, memory_order_acquire, memory_order_relaxed);
+}
+
+static void nudged(struct letter *l, void *consumer)
+{
+}
+
+void worker_give_back(struct worker *w)
+{
+    bool due = w->sched.queue.n || w->sched.parked.n;
+    worker_account(w, &w->row->system[DP_SYS_IDLE]);
+    atomic_store_explicit(&w->seat, SEAT_FREE, memory_order_release);
+    if (due) {
+        w->nudge.fn = nudged;
+        worker_post(w, &w->nudge);
+    }
+}
+
 /* A worker that sleeps with nothing in its mailbox has no packet in flight, and will see every change when it wakes. */
 static bool has_nothing(struct worker *w)
 {
     /* S0: pairs with A0 in path/worker.c. */
-    return mailbox_empty(&w->mail) && atomic_load_explicit(&w->asleep, memory_order_seq_cst);
+    return mailbox_empty(&w->mail) && atomic_load_explicit(&w->seat, memory_order_seq_cst) != SEAT_TAKEN;
 }
 
 void datapath_barrier(struct datapath *dp, uint32_t tenant, void (*done)(void *), void *arg)

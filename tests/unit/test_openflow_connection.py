@@ -77,21 +77,21 @@ async def test_events_to_a_peer_that_does_not_read_are_dropped_and_counted(serve
     assert 0 < served.connection.events_dropped < 100
 
 
-@pytest.mark.parametrize("speaks", [False, True])
-async def test_steps_are_shorter_while_another_connection_is_in_use(served, tmp_path, speaks):
-    """A flood that is there already is handled in pieces, and in smaller ones while somebody else speaks."""
+@pytest.mark.parametrize("said", [0, 8, 16384])
+async def test_steps_are_shorter_while_somebody_else_says_little(served, tmp_path, said):
+    """A flood that is there already is handled in pieces, and in smaller ones while somebody else waits for answers to short messages."""
     other, steps, done = await Served().start(tmp_path / "other"), [], asyncio.Event()
     other.writer.write(encode_hello(0))
     assert (await other.next()).type == Type.HELLO
     served.writer.write(encode_hello(0))
     while not (served.connection.open and other.connection.open):
         await asyncio.sleep(0.01)
-    other.connection._heard -= module._IN_USE
+    other.connection._brief_at -= module._IN_USE
 
     async def handle(frames):
         steps.append(len(frames))
-        if speaks:
-            other.connection._note()
+        if said:
+            other.connection._note(said)
         if sum(steps) == 4096:
             done.set()
 
@@ -100,7 +100,7 @@ async def test_steps_are_shorter_while_another_connection_is_in_use(served, tmp_
     await asyncio.wait_for(done.wait(), 5)
     await other.stop()
     most = max(steps[1:]) * 8
-    assert most <= module._READ_BESIDE if speaks else module._READ_BESIDE < most <= module._READ
+    assert most <= module._READ_BESIDE if said == 8 else module._READ_BESIDE < most <= module._READ
 
 
 async def test_message_shorter_than_its_header_ends_the_connection(served):

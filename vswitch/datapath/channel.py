@@ -14,6 +14,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from vswitch._datapath import ffi, lib
 from vswitch.datapath.records import ErrorRecord, unpack
@@ -26,8 +27,10 @@ _HEADER = struct.Struct("=HHIII")       # struct dp_msg: type, flags, xid, objec
 HEADER_LEN = _HEADER.size
 assert ffi.sizeof("struct dp_msg") == HEADER_LEN
 BODY_MAX = lib.DP_MSG_MAX - HEADER_LEN
+_QUIET = lib.DP_F_QUIET
 _READS_PER_TURN = 64        # messages taken before other tasks of the loop get their turn
 _SECONDS_PER_TURN = 0.0001  # likewise
+_SOON = 0.0002              # after a message: there are likely more behind it
 _WINDOW = 8                 # requests about one bridge under way in the datapath
 _UNANSWERED = 8             # posts about one bridge in a row that are answered only if they are refused
 _IN_ORDER = {lib.DP_FLOW_MOD, lib.DP_PACKET_OUT, lib.DP_BARRIER}    # whose answer tells that earlier posts were carried out
@@ -77,6 +80,7 @@ class Channel:
         self._room = memoryview(bytearray(lib.DP_MSG_MAX))
         self._exchange = ffi.new("struct exchange *", {"fd": sock.fileno(), "microseconds": _MICROSECONDS})
         self._exchange_sent, self._exchange_got = (memoryview(ffi.buffer(a)) for a in (self._exchange.sent, self._exchange.got))
+        self._read_last = 0.0
         self._greeted = False                               # the first reply has come: no file descriptors come any more
         self.received_fds: list[int] = []
         sock.setblocking(False)
@@ -157,40 +161,39 @@ class Channel:
             return UnavailableError(f"the datapath is away: {self._closed}")
         return InvalidError(f"{len(body)} bytes don't fit into one message") if len(body) > BODY_MAX else None
 
-    def post(self, type_: int, object_: int, body: bytes, refused: Callable[[Exception], None]) -> None:
-        """Sends a request of one of the kinds that are carried out in order; `refused` is called if it can't be. The datapath
-        answers most of them only then: an answer wakes a process."""
+    def post(self, type_: int, object_: int, body: bytes, refused: Callable[[Exception], None]) -> bool:
+        """Sends a request of one of the kinds that are carried out in order, but (False) where others about the same object wait
+        to be sent. `refused` is called if it can't be carried out. The datapath answers most of them only then: an answer wakes
+        a process."""
+        if self._is_behind(object_):
+            return False
         if why := self._unsendable(body):
             refused(why)
-            return
-        entry = _Pending(type_, None, None, None, object_, refused)
+            return True
         before = self._unanswered.setdefault(object_, [])
-        entry.answered = len(before) >= _UNANSWERED or self.is_behind(object_)
-        if entry.answered:
-            self._start(type_, 0, body, entry)
+        if len(before) >= _UNANSWERED:
+            self._start(type_, 0, body, _Pending(type_, None, None, None, object_, refused))
         else:
-            before.append(self._start(type_, lib.DP_F_QUIET, body, entry))
+            self._xid = xid = self._xid % 0xffffffff + 1
+            self._pending[xid] = _Pending(type_, None, None, None, object_, refused, False)
+            before.append(xid)
+            self._send(_HEADER.pack(type_, _QUIET, xid, object_, len(body)) + body)
+        return True
 
-    def is_behind(self, object_: int) -> bool:
-        """Whether a request about it would have to wait for others before it is sent."""
+    def _is_behind(self, object_: int) -> bool:
         return object_ in self._waiting or self._under_way.get(object_, 0) >= _WINDOW
 
-    def _start(self, type_: int, flags: int, body: bytes, entry: _Pending) -> int:
+    def _start(self, type_: int, flags: int, body: bytes, entry: _Pending) -> None:
         self._xid = xid = self._xid % 0xffffffff + 1
         self._pending[xid] = entry
-        if self._unanswered and entry.answered and type_ in _IN_ORDER:
+        if self._unanswered and type_ in _IN_ORDER:
             entry.covers = self._unanswered.pop(entry.object, None)
-        message = _HEADER.pack(type_, flags, xid, entry.object, len(body)) + body
-        if entry.answered:
-            self._send_in_turn(entry.object, message)
-        else:
-            self._send(message)
-        return xid
+        self._send_in_turn(entry.object, _HEADER.pack(type_, flags, xid, entry.object, len(body)) + body)
 
     def _send_in_turn(self, object_: int, message: bytes) -> None:
         """So few requests about one bridge are under way that another's never wait behind many of them in the socket. Those of
         one bridge keep their order."""
-        if object_ and self.is_behind(object_):
+        if object_ and self._is_behind(object_):
             self._waiting.setdefault(object_, deque()).append(message)
             return
         self._under_way[object_] = self._under_way.get(object_, 0) + 1
@@ -250,9 +253,12 @@ class Channel:
         self._loop.remove_writer(self._sock)
 
     def _readable(self) -> None:
-        until = self._loop.time() + _SECONDS_PER_TURN
-        for i in range(_READS_PER_TURN):
-            if i and self._loop.time() >= until:
+        """A look that finds nothing costs as much as one that finds a message, so a message that comes alone is read alone."""
+        began = now = monotonic()       # the loop's clock counts milliseconds
+        alone = not self._under_way and began - self._read_last > _SOON
+        until = began + _SECONDS_PER_TURN
+        for _ in range(1 if alone else _READS_PER_TURN):
+            if now >= until:
                 return
             try:
                 n = self._sock.recv_into(self._room) if self._greeted else self._receive_fds()
@@ -267,6 +273,7 @@ class Channel:
             self._take(self._room[:n])
             if self._closed:
                 return
+            self._read_last = now = monotonic()
 
     def _receive_fds(self) -> int:
         message, fds, _, _ = socket.recv_fds(self._sock, lib.DP_MSG_MAX, 4)

@@ -383,10 +383,7 @@ class Client:
 
     def packet_out_now(self, bridge: int, body: bytes, refused: Callable[[Exception], None]) -> bool:
         """Whether it was sent: it isn't where other requests about the bridge have to wait."""
-        if self.channel.is_behind(bridge):
-            return False
-        self.channel.post(lib.DP_PACKET_OUT, bridge, body, refused)
-        return True
+        return self.channel.post(lib.DP_PACKET_OUT, bridge, body, refused)
 
     async def barrier(self, bridge: int) -> None:
         await self.channel.request(lib.DP_BARRIER, bridge)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from vswitch.datapath.records import MISS_CONTROLLER, MISS_DROP, MISS_NORMAL
 from vswitch.errors import NotFoundError, VswitchError
 from vswitch.model.objects import Bridge, ControllerStatus, Event, RuleUpdate
-from vswitch.openflow import streams, tls
+from vswitch.openflow import announcements, streams, tls
 from vswitch.openflow.announcements import Announcement
 from vswitch.openflow.audience import Audience
 from vswitch.openflow.connection import Connection
@@ -94,7 +94,11 @@ class Agent(Audience):
             if not session.auxiliary_id:
                 session.tell(announcement)
 
-    def packet_in(self, announcement: Announcement) -> None:
+    def packet_in(self, body: bytes, controller_id: int, userdata: bytes) -> None:
+        """A canonical packet_in. To one connection it mostly goes as it is, without what choosing and encoding for many takes."""
+        if len(self.sessions) == 1 and next(iter(self.sessions)).packet_in(body, controller_id):
+            return
+        announcement = announcements.packet_in(body, controller_id, userdata)
         for session in list(self.sessions):
             if session.controller_id == announcement.controller_id and not session.auxiliary_id:
                 self.channel_for(session, announcement).tell(announcement)

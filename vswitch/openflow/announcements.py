@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vswitch.datapath.records import PortRecord
     from vswitch.openflow.session import Session
 
-_PACKET_IN_REASON_AT, _FLOW_REMOVED_REASON_AT = 6, 10
+PACKET_IN_REASON_AT, _FLOW_REMOVED_REASON_AT = 6, 10
 _PACKET_IN_FIXED, _COOKIE_AT = 16, 8
 _STATS_REASON_AT = 5        # in 1.5's ofp_flow_stats
 STAT_TRIGGER = 1            # enum ofp_flow_stats_reason
@@ -45,25 +45,30 @@ class Announcement:
         return self._made[form]
 
 
+def is_miss(body: bytes) -> bool:
+    """Whether no rule sent the packet of a canonical packet_in."""
+    return body[_COOKIE_AT:_COOKIE_AT + 8] == _NO_COOKIE
+
+
 def packet_in(body: bytes, controller_id: int = 0, userdata: bytes = b"") -> Announcement:
     """Of a canonical packet_in; `controller_id` is whom an action of Nicira's names. Where no rule sent the packet, the cookie
     says so, and only versions are told that have no table-miss rules."""
-    missed = body[_COOKIE_AT:_COOKIE_AT + 8] == _NO_COOKIE
+    missed = is_miss(body)
 
     def make(form: tuple[int, str]) -> bytes | None:
         version, wanted = form
         if missed and version >= OF13:
             return None
         told = body
-        if version < OF13 and not missed and body[_PACKET_IN_REASON_AT] == PacketInReason.NO_MATCH:
+        if version < OF13 and not missed and body[PACKET_IN_REASON_AT] == PacketInReason.NO_MATCH:
             # Before 1.3 there are no table-miss entries: a rule has sent it.
-            told = body[:_PACKET_IN_REASON_AT] + bytes((PacketInReason.ACTION,)) + body[_PACKET_IN_REASON_AT + 1:]
+            told = body[:PACKET_IN_REASON_AT] + bytes((PacketInReason.ACTION,)) + body[PACKET_IN_REASON_AT + 1:]
         said = convert.packet_in(version, wanted, told, userdata)
         if wanted == convert.STANDARD:
             return message_frame(version, Type.PACKET_IN, 0, said)
         return experimenter_frame(version, NICIRA, NXT_PACKET_IN if wanted == convert.NICIRA else NXT_PACKET_IN2, 0, said)
 
-    return Announcement("packet_in", body[_PACKET_IN_REASON_AT], lambda s: (s.version, s.packet_in_format), make, controller_id,
+    return Announcement("packet_in", body[PACKET_IN_REASON_AT], lambda s: (s.version, s.packet_in_format), make, controller_id,
                         convert.oxm_in_port(body[_PACKET_IN_FIXED:]))
 
 

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 PROBE = 5.0                 # seconds without a message after which an echo is sent, and again the connection given up
 _HELLO_TIMEOUT = 10.0
 _READ = 16 << 10            # bytes handled in one step of the event loop,
-_READ_BESIDE = 4 << 10      # and while another connection is in use
-_IN_USE = 0.01              # seconds since something was last heard
+_READ_BESIDE = 4 << 10      # and while somebody waits for answers to short messages
+_IN_USE = 0.01              # seconds since the last of them
 _SHORT = 2 << 10            # bytes that may be handled in the callback which they come with
 _UNSENT = 128 << 10         # bytes that the kernel takes beyond what the peer's window lets it send
 _EVENTS_WAITING = 256 << 10 # bytes unread by the peer beyond which events to it are dropped
@@ -33,17 +33,18 @@ class Connection:
     it answered has been taken by the peer to the transport's low-water mark. `versions` are the OpenFlow versions that are
     offered; `version` is the one agreed on, 0 until then."""
 
-    _heard_last: tuple[Connection | None, Connection | None] = None, None     # of all connections, the two latest
+    _brief: tuple[Connection | None, Connection | None] = None, None      # of all connections, the two latest with a short message
 
     def __init__(self, reader: Reader, writer: asyncio.StreamWriter, *, probe: bool = True,
                  versions: Sequence[int] = tuple(Version)):
         self._reader = reader
         self._writer = writer
+        self._transport = writer.transport
         self._probe = probe
         self._versions = versions
         self.version = 0
         self._loop = asyncio.get_running_loop()
-        self._heard = self._loop.time()
+        self._heard = self._brief_at = self._loop.time()
         self._buffer = bytearray()
         self.open = False           # hello is done
         self.events_dropped = 0
@@ -55,27 +56,28 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """A reply. The caller drains before it makes many."""
-        if not self._writer.is_closing():
-            self._writer.write(data)
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def send_event(self, data: bytes) -> None:
         """Something nobody asked for: dropped and counted when the peer does not read."""
-        if self.unread > _EVENTS_WAITING:
+        transport = self._transport
+        if transport.get_write_buffer_size() > _EVENTS_WAITING:
             self.events_dropped += 1
-        else:
-            self.send(data)
+        elif not transport.is_closing():
+            transport.write(data)
 
     @property
     def unread(self) -> int:
         """Bytes that the peer has not taken yet."""
-        return self._writer.transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size()
 
     async def drain(self) -> None:
         await self._writer.drain()
 
     def abort(self, reason: str) -> None:
         self.end_reason = self.end_reason or reason
-        self._writer.transport.abort()
+        self._transport.abort()
 
     async def run(self, opened: Callable[[], None], handle: Callable[[list], Awaitable[None]],
                   take: Callable[[bytearray], list] = take_frames, at_once: Callable[[bytes], bytes] = lambda data: data) -> None:
@@ -84,8 +86,8 @@ class Connection:
         shown to `at_once`, which gives back what it leaves to `handle`."""
 
         def heard(data: bytes) -> bytes:
-            self._note()
-            return data if self.unread or len(data) > _SHORT else at_once(data)
+            self._note(len(data))
+            return data if len(data) > _SHORT or self._transport.get_write_buffer_size() else at_once(data)
 
         keeper: asyncio.Task | None = None
         try:
@@ -124,26 +126,29 @@ class Connection:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._writer.wait_closed()
         except (OSError, TimeoutError):
-            self._writer.transport.abort()
+            self._transport.abort()
 
     async def _read(self, take: Callable[[bytearray], list] = take_frames) -> list:
         data = await self._reader.read(_READ_BESIDE if self._is_beside() else _READ)
         if not data:
             raise EOFError
-        self._note()
+        self._note(len(data))
         self._buffer += data
         return take(self._buffer)
 
-    def _note(self) -> None:
+    def _note(self, length: int) -> None:
         self._heard = self._loop.time()
-        if Connection._heard_last[0] is not self:
-            Connection._heard_last = self, Connection._heard_last[0]
+        if length <= _SHORT:
+            self._brief_at = self._heard
+            if Connection._brief[0] is not self:
+                Connection._brief = self, Connection._brief[0]
 
     def _is_beside(self) -> bool:
-        """Whether another connection is in use, which waits for each step of this one."""
-        last, before = Connection._heard_last
+        """Whether another connection is in use that waits for each step of this one. Of those that send much, all are served sooner
+        by longer steps."""
+        last, before = Connection._brief
         other = before if last is self else last
-        return other is not None and other.open and self._loop.time() - other._heard < _IN_USE
+        return other is not None and other.open and self._loop.time() - other._brief_at < _IN_USE
 
     async def _negotiate(self) -> list[Frame]:
         """Waits for hello; the messages that came with it are the result."""

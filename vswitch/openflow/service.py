@@ -54,7 +54,7 @@ class OpenFlowService:
     def packet_in(self, bridge: str, body: bytes, *, controller_id: int = 0, userdata: bytes = b"") -> None:
         agent = self._agents.get(bridge)
         if agent is not None and agent.sessions:
-            agent.packet_in(announcements.packet_in(body, controller_id, userdata))
+            agent.packet_in(body, controller_id, userdata)
 
     def flow_removed(self, bridge: str, body: bytes) -> None:
         self._tell(bridge, lambda: announcements.flow_removed(body))

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 
 from vswitch.errors import OpenFlowError, VswitchError
 from vswitch.openflow import convert, native, rules
-from vswitch.openflow.announcements import Announcement
+from vswitch.openflow.announcements import PACKET_IN_REASON_AT, Announcement, is_miss
 from vswitch.openflow.async_config import Wishes, no_wishes
 from vswitch.openflow.bundles import Bundles
-from vswitch.openflow.codec import Frame, encode_error, frame_at, message_frame
+from vswitch.openflow.codec import Frame, encode_error, frame, frame_at, message_frame
 from vswitch.openflow.connection import Connection
-from vswitch.openflow.constants import HEADER_LEN, BadRequest, ErrorType, FlowModFailed, Type
+from vswitch.openflow.constants import HEADER_LEN, BadRequest, ErrorType, FlowModFailed, PacketInReason, Type
 from vswitch.openflow.error_map import openflow_error
 from vswitch.openflow.flow_monitor import Monitors
 from vswitch.openflow.handlers import HANDLERS
 from vswitch.openflow.multipart_parts import Parts
 from vswitch.openflow.roles import Role, Roles, Standing
 from vswitch.openflow.rule_lane import Flows, RuleLane
+from vswitch.openflow.versions import OF13, OF14
 
 if TYPE_CHECKING:
     from vswitch.model.switch import Switch
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PACKET_IN, _PACKET_OUT = int(Type.PACKET_IN), int(Type.PACKET_OUT)     # in every version's numbers
 _INDIFFERENT = (Type.PACKET_OUT, Type.BARRIER_REQUEST, Type.ECHO_REQUEST, Type.ECHO_REPLY)   # to packets on their way
 
 
@@ -82,6 +84,16 @@ class Session:
                 and (message := announcement.message(self)) is not None):
             self.connection.send_event(message)
 
+    def packet_in(self, body: bytes, controller_id: int) -> bool:
+        """A canonical packet_in to a bridge's only connection, where its form there is the same; False where it isn't."""
+        version, reason = self.connection.version, body[PACKET_IN_REASON_AT]
+        if (version < OF13 or reason > PacketInReason.INVALID_TTL and version < OF14 or self.packet_in_format is not convert.STANDARD
+                or controller_id != self.controller_id or self.auxiliary_id or is_miss(body)):
+            return False
+        if self.connection.open and self.standing.wants("packet_in", reason):
+            self.connection.send_event(frame(_PACKET_IN, 0, body, version))
+        return True
+
     def reply(self, type_: Type, xid: int, body: bytes = b"") -> None:
         self.connection.send(message_frame(self.version, type_, xid, body))
 
@@ -89,8 +101,8 @@ class Session:
         """Sends on what needs no waiting: flow-mods, barriers, packet-outs. Returns the rest, from the first other message on."""
         if len(data) < HEADER_LEN:
             return data
-        if data[1] == Type.PACKET_OUT and len(data) == int.from_bytes(data[2:4], "big"):
-            return b"" if self._packet_out_at_once(frame_at(data, 0)) else data
+        if data[1] == _PACKET_OUT and len(data) == int.from_bytes(data[2:4], "big"):
+            return b"" if self._packet_out_at_once(data) else data
         if not self._packets_sent and self.lane.exchange_now(data):
             return b""
         try:
@@ -124,20 +136,22 @@ class Session:
                 return 0
             self.lane.barrier_now(message)
             return 1
-        return int(self._packet_out_at_once(message))
+        return int(message.type == _PACKET_OUT and self._packet_out_at_once(message.data))
 
-    def _packet_out_at_once(self, message: Frame) -> bool:
-        if message.kind != Type.PACKET_OUT or message.version != self.version or self.standing.role == Role.SLAVE:
+    def _packet_out_at_once(self, data: bytes) -> bool:
+        """Of a whole packet-out."""
+        version = self.connection.version
+        if data[0] != version or self.standing.role == Role.SLAVE:
             return False
 
         def refused(error: Exception) -> None:
-            self.refuse(error, message)
+            self.refuse(error, frame_at(data, 0))
 
         try:
-            sent = self.switch.packet_out_now(self.bridge, self.canonical(Type.PACKET_OUT, message.data), refused)
+            sent = self.switch.packet_out_now(self.bridge, rules.packet_out(version, data), refused)
         except Exception as e:
             if not isinstance(e, VswitchError):
-                log.exception("a message can't be handled", extra={"bridge": self.bridge, "type": message.type})
+                log.exception("a packet-out can't be handled", extra={"bridge": self.bridge})
             refused(e)
             return True
         self._packets_sent |= sent
