@@ -11,6 +11,7 @@
 #include "port/xdp_socket.h"
 
 #define SEGMENTS_MAX 128
+#define GATHERED (SEGMENTS_MAX + 64)   /* packets that are sent in one call */
 #define TAGS 8                 /* bytes that tags may add to an MTU's frame */
 
 struct afxdp {
@@ -106,17 +107,6 @@ static void afxdp_close(struct port *p, bool keep)
 static struct xdp_socket *socket_of(struct rxq *q)
 {
     return &((struct afxdp *)q->port->driver)->sockets[q - q->port->queues];
-}
-
-static bool afxdp_ready(struct rxq *q)
-{
-    return q->head || xdp_socket_ready(socket_of(q));
-}
-
-/* The kernel tells whether it is wanted or not. */
-static bool afxdp_notify(struct rxq *q, bool on)
-{
-    return on && afxdp_ready(q);
 }
 
 /* A veth hands a packet over as its sender's stack made it, and XDP doesn't say that its checksum was left to a device that there is not:
@@ -220,18 +210,22 @@ static void afxdp_tx(struct port *p, struct port_io *io, struct packet **packets
 {
     struct afxdp *x = p->driver;
     struct xdp_socket *s = &x->sockets[io->lane % x->n_senders];
-    unsigned begin = 0;
+    struct packet *ready[GATHERED];
+    unsigned k = 0;
     for (unsigned i = 0; i < n; i++) {
-        if (!(packets[i]->vnet.flags & VNET_NEEDS_CSUM) && !packet_is_gso(packets[i]))
+        /* All together: a call for each would cost as much as ten packets. */
+        if (k > GATHERED - SEGMENTS_MAX) {
+            send_batch(p, s, io, ready, k);
+            k = 0;
+        }
+        if (!(packets[i]->vnet.flags & VNET_NEEDS_CSUM) && !packet_is_gso(packets[i])) {
+            ready[k++] = packets[i];
             continue;
-        struct packet *segments[SEGMENTS_MAX];
-        send_batch(p, s, io, packets + begin, i - begin);
+        }
         packet_whole(packets[i]);
-        unsigned k = port_segment(packets[i], io, segments, SEGMENTS_MAX);
-        send_batch(p, s, io, segments, k);
-        begin = i + 1;
+        k += port_segment(packets[i], io, ready + k, SEGMENTS_MAX);
     }
-    send_batch(p, s, io, packets + begin, n - begin);
+    send_batch(p, s, io, ready, k);
 }
 
 static uint32_t afxdp_state(struct port *p)
@@ -260,4 +254,4 @@ static int afxdp_describe(struct port *p, char *out, size_t size)
 }
 
 const struct port_ops afxdp_ops = {.name = "netdev", .raw = true, .takes_loans = true, .close = afxdp_close, .rx = afxdp_rx, .tx = afxdp_tx,
-                                   .state = afxdp_state, .ready = afxdp_ready, .notify = afxdp_notify, .describe = afxdp_describe};
+                                   .state = afxdp_state, .describe = afxdp_describe};

@@ -50,12 +50,6 @@ void xdp_socket_close(struct xdp_socket *s);
 /* Any thread. */
 void xdp_socket_losses(const struct xdp_socket *s, struct xdp_losses *l);
 
-/* Whether something has arrived: a look, no call. */
-static inline bool xdp_socket_ready(const struct xdp_socket *s)
-{
-    return atomic_load_explicit(s->rx.producer, memory_order_acquire) != s->rx.mine;
-}
-
 /* How many frames have arrived. */
 static inline uint32_t xdp_socket_arrived(const struct xdp_socket *s)
 {
