@@ -24,6 +24,7 @@ from benchmarks.adversaries.encapsulated import through_tunnel  # noqa: E402
 from benchmarks.adversaries.frames import udp  # noqa: E402
 from benchmarks.lab import FAR, NEAR, Lab, Source, summary, victim  # noqa: E402
 from benchmarks.plot import cdf, shares_over_time  # noqa: E402
+from benchmarks.turn_instructions import available, per_packet  # noqa: E402
 
 VICTIM, EVIL = 1, 2
 MS = 1e6
@@ -301,7 +302,7 @@ def cost(claims: Claims, results: dict, rounds: int) -> None:
                     lab.policy(policy)
                     sources = [Source(id, [udp()], outstanding=max(8, 256 // n)) for id in range(1, n + 1)]
                     polled = lab.polled()
-                    lab.run(sources, 1 * MS)
+                    lab.run(sources, (2 + n / 4) * MS)     # turns are longer when all have been busy for a while
                     busy = sum(s.cycles for s in sources) + lab.polled() - polled
                     rates[policy].append(sum(s.delivered for s in sources) / max(1, busy) * lab.mhz())
             found[n] = {policy: {"best": max(r), "median": statistics.median(r)} for policy, r in rates.items()}
@@ -311,6 +312,12 @@ def cost(claims: Claims, results: dict, rounds: int) -> None:
         claims.say(number, f"{n} tenant{'s' if n > 1 else ''}, 64 B, no attack: throughput with protection at least {100 * least:g} % of without",
                    f"{100 * found[n]['ratio']:.1f} % (best rounds: {found[n]['wfq']['best']:.2f} and {found[n]['none']['best']:.2f} Mpps)",
                    found[n]["ratio"] >= least)
+        if n == 1 or not available():  # a lone tenant's slices go on without a turn's end only on the real clock
+            continue
+        counted = found[n]["instructions"] = per_packet(n)
+        on, off = (sum(counted[policy].values()) for policy in ("wfq", "none"))
+        claims.say(number, f"the same in counted instructions, at least {100 * least:g} %", f"{100 * off / on:.1f} % ({on:.0f} and {off:.0f} a packet)",
+                   off / on >= least)
 
 
 def write_table(out: Path, claims: Claims, results: dict) -> None:
