@@ -123,9 +123,13 @@ class Bench:
         return {mode: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for mode, rows in found.items()}
 
 
+def _mods(row: dict) -> str:
+    return f", {row['flow_mods']:.0f} flow-mods" if row["flow_mods"] else ""
+
+
 def line(name: str, rows: dict[str, dict]) -> list[str]:
     return [f"| {name} | {mode} | {r['p50']:.1f} | {r['p90']:.1f} | {r['p99']:.1f} | {r['p999']:.1f} | {100 * r['loss']:.3f} | {r['mpps']:.3f} | "
-            f"{r['evil_mpps']:.3f}{f', {r['flow_mods']:.0f} flow-mods' if r['flow_mods'] else ''} | {r['stalls']:.0f}, {r['stall_ms']:.0f} ms |" for mode, r in rows.items()]
+            f"{r['evil_mpps']:.3f}{_mods(r)} | {r['stalls']:.0f}, {r['stall_ms']:.0f} ms |" for mode, r in rows.items()]
 
 
 def say(claims: list[dict], number: str, what: str, reached: str, holds: bool) -> None:
