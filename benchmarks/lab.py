@@ -50,6 +50,7 @@ class Lab:
         return self
 
     def __exit__(self, *_) -> None:
+        lib.lab_churn(self._sim, 0, ffi.NULL, ffi.NULL, 0)
         lib.sim_free(self._sim)
 
     def _check(self, result: int) -> None:
@@ -88,7 +89,20 @@ class Lab:
 
     def adversary(self, id: int, a: Adversary, weight: int = 100) -> list[Source]:
         self.tenant(id, weight, a.ports, a.rules, a.groups)
+        if a.flow_mods:
+            self.churn(id, a.flow_mods)
         return [Source(id, a.frames, IN + i, a.interval_ns, on_ns=a.on_ns, off_ns=a.off_ns, ramp=a.ramp) for i in range(a.sources)]
+
+    def churn(self, id: int, flow_mods: list[str]) -> None:
+        """Its controller sends them in turn, as fast as they are carried out, while run() goes on."""
+        bodies = [flow_text.parse_flow_mod(rest, command) for command, rest in (line.split(" ", 1) for line in flow_mods)]
+        self._churn = ffi.new("uint8_t[]", b"".join(bodies)), ffi.new("uint32_t[]", [len(body) for body in bodies])
+        lib.lab_churn(self._sim, id, *self._churn, len(bodies))
+
+    def churned(self) -> tuple[int, int]:
+        """Of the last run: flow-mods carried out, and those of them that were refused."""
+        refused = ffi.new("uint64_t *")
+        return lib.lab_churned(refused), refused[0]
 
     def run(self, sources: list[Source], ns: float, seed: int = 1) -> float:
         """Returns the part of the time for which the worker was idle."""

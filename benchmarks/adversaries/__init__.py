@@ -1,7 +1,7 @@
 """Tenants that try to lengthen others' tails: by what they send, by their rules, by how they use the scheduler.
 
 Each is a module with a function `adversary()`. `python -m benchmarks.adversaries` lists them, prints their rules for any switch that
-takes ovs-ofctl's syntax, and sends their packets through any interface.
+takes ovs-ofctl's syntax, sends their packets through any interface, and is the controller of those whose controller attacks.
 """
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ class Adversary:
     on_ns: float = 0.0          # bursts; 0 = always on
     off_ns: float = 0.0
     ramp: float = 0.0           # part of the time over which the frames that are sent grow from the first few to all
+    flow_mods: list[str] = field(default_factory=list)  # that its controller sends in turn without end, as ovs-ofctl add-flows takes them
+    controls: bool = False      # its controller attacks: by flow_mods or, without, by never reading what it is sent
     saturates: bool = True      # asks for more than its share
 
 
 NAMES = ("small_packets", "new_flows", "tuple_space", "masks", "ramp", "tables", "groups", "select", "flood", "segments", "malformed",
-         "packet_ins", "churn", "hidden", "encapsulated", "bursts", "hoard", "wakes", "ports")
+         "packet_ins", "churn", "flow_mods", "hidden", "encapsulated", "bursts", "hoard", "wakes", "ports")
 
 
 def load(name: str) -> list[Adversary]:

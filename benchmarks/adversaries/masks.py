@@ -7,12 +7,12 @@ from benchmarks.adversaries.frames import udp
 MASKS = 2048
 
 
-def _dotted(mask: int) -> str:
+def dotted(mask: int) -> str:
     return ".".join(str(mask >> shift & 255) for shift in (24, 16, 8, 0))
 
 
 def adversary() -> Adversary:
     chance = random.Random(2)
-    rules = [f"priority=100,udp,nw_src=192.0.0.0/{_dotted(0xffe00000 | i)},actions=drop" for i in range(MASKS)]
+    rules = [f"priority=100,udp,nw_src=192.0.0.0/{dotted(0xffe00000 | i)},actions=drop" for i in range(MASKS)]
     frames = [udp(chance.randrange(1, 65536), 80, chance.randrange(1 << 24) | 10 << 24) for _ in range(20000)]
     return Adversary("masks", f"{MASKS} masks in one table, no packet twice", frames, [*rules, f"priority=1,actions=output:{OUT}"])

@@ -12,6 +12,7 @@
  * is no look at the clock in these stages: the batch's size is chosen by what such packets cost. */
 #define PARSE_UNITS 1
 #define ACT_UNITS 2
+#define LARGE_CHUNK 8          /* packets between two looks, where a batch is larger than a slice */
 #define RAW_PACKETS 4          /* in a unit, where the port alone decides */
 
 #define SAMPLE_BATCHES 16
@@ -118,11 +119,21 @@ static unsigned drop_short(struct wtenant *t, struct packet **packets, unsigned 
     return kept;
 }
 
+/* How many from the first on have its megaflow and came where it came. */
+static unsigned count_alike(const struct worker *w, struct packet *const *packets, struct megaflow *const *hits, unsigned n)
+{
+    unsigned same = 1, most = act_chunk(w);
+    while (same < n && same < most && hits[same] == hits[0] && packets[same]->rx_port == packets[0]->rx_port)
+        same++;
+    return same;
+}
+
 /* parse -> lookup -> slow path and actions, in the order of arrival. Each stage's time is charged as a whole. */
 static void stages(struct worker *w, struct wtenant *t, struct packet **packets, unsigned n)
 {
     struct megaflow *hits[BATCH];
     uint64_t *cycles = t->account->cycles;
+    bool large = turn_is_long(w);      /* a batch, than a slice has room for */
     worker_account(w, &cycles[DP_STAGE_PARSE]);
     unsigned kept = n;
     bool cut = false;
@@ -139,7 +150,8 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
     bool slow = false;
     worker_account(w, &cycles[DP_STAGE_ACT]);
     turn_check(w);
-    if (!w->watchful)
+    unsigned given = 0;        /* packets whose time was taken */
+    if (!w->watchful && !large)
         step_spend(kept * ACT_UNITS);
     unsigned sample = ++t->batches % SAMPLE_BATCHES ? BATCH : t->batches / SAMPLE_BATCHES % (kept + 1);
     for (unsigned i = 0; i < kept; i++) {
@@ -153,12 +165,13 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
                 act_measured(w, t, b, packets[i], hits[i]->program, kept);
                 continue;
             }
-            unsigned same = 1;
-            while (i + same < kept && i + same != sample && hits[i + same] == hits[i] &&
-                   packets[i + same]->rx_port == packets[i]->rx_port && same < act_chunk(w))
-                same++;
-            if (w->watchful) {
-                step((int32_t)(hits[i]->program->raw ? same : 1) * ACT_UNITS);
+            unsigned same = 1, until = i < sample && sample < kept ? sample : kept;
+            if (hits[i]->program->raw)
+                same = count_alike(w, packets + i, hits + i, until - i);
+            if (w->watchful || (large && i + same > given)) {
+                unsigned n = w->watchful || same > LARGE_CHUNK ? same : kept - i < LARGE_CHUNK ? kept - i : LARGE_CHUNK;
+                given = i + n;
+                step((int32_t)n * ACT_UNITS);
                 if (step_ending()) {
                     give_up(t, packets + i, kept - i);
                     return;

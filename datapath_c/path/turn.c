@@ -14,6 +14,8 @@
 #define RING_BATCH 16          /* packets of the smallest batch from a ring in memory */
 #define FEW_PACKETS 8          /* that are taken at once if they fit until the slice's grace is over */
 #define GRACE 4                /* this part of a slice */
+#define LONG 3                 /* slices of a turn where nobody who waits is hurt by it: room for a whole batch of cheap packets */
+#define FED_MS 10              /* after something came through the tunnels' uplink, more may */
 #define PEEK 2                 /* quiet rings at each look */
 #define PEEKS_A_UNIT 3         /* of base/step.h, on virtual clocks */
 #define SWITCH_UNITS 2         /* likewise: leaving a turn for another's */
@@ -26,14 +28,26 @@ static bool to_watch(const struct worker *w, const struct wtenant *t)
     return q->ops->overtaker && (w->n_quiet > t->n_quiet || (q->n_fresh && !t->subject.entity.boost));
 }
 
+/* Not beside the tunnels' uplink: who waits behind it isn't known yet. On a virtual clock those whom nobody looks for within turns come between
+ * two steps of the loop, as often as these are, and not every few microseconds. */
+static bool may_be_long(const struct worker *w)
+{
+    if (w->sched.queue.n < 2 && clock_virtual)
+        return false;
+    return w->sched.queue.ops->protects && runqueue_settled(&w->sched.queue) && w->now - w->last_fed > clock_from_ms(FED_MS);
+}
+
 /* The turn is in `bucket` from now on. A policy without protection has no end of a slice. Whoever ended another's turn pays for the
  * change. */
 static void begin_slice(struct worker *w, struct wtenant *t, uint64_t *bucket)
 {
     worker_account(w, bucket);
     w->turn_start = w->looked = w->now;
+    w->forgiven = 0;
     w->deadline = w->sched.queue.ops->protects ? w->now + w->slice : UINT64_MAX;
-    w->grace = w->sched.queue.ops->protects ? w->deadline + w->slice / GRACE : UINT64_MAX;
+    w->turn_end = may_be_long(w) ? w->now + LONG * w->slice : w->deadline;
+    /* A long one's batch has more to come than fits into a grace. */
+    w->grace = turn_is_long(w) || !w->sched.queue.ops->protects ? w->deadline : w->deadline + w->slice / GRACE;
     w->watchful = to_watch(w, t);
     uint64_t change = w->overtaken ? w->now - w->overtaken : 0;
     if (change && change < w->slice && w->row->system[DP_SYS_POLL] >= change) {
@@ -47,9 +61,37 @@ static void begin_slice(struct worker *w, struct wtenant *t, uint64_t *bucket)
 
 /* ---- suspension ---- */
 
+/* Nothing but packets is to be done, and nobody comes back because the time for it has come. */
+static bool undisturbed(const struct worker *w)
+{
+    return !w->sched.parked.n && !w->letters && mailbox_empty(&((struct worker *)w)->mail);
+}
+
 static bool alone(const struct worker *w)
 {
-    return w->sched.queue.n == 1 && !w->sched.parked.n && !w->letters && mailbox_empty(&((struct worker *)w)->mail);
+    return w->sched.queue.n == 1 && undisturbed(w);
+}
+
+/* Cycles of the turn that are its tenant's to pay. */
+static uint64_t payable(const struct worker *w, uint64_t cycles)
+{
+    uint64_t lost = w->stalled + w->forgiven;
+    return cycles - (lost < cycles ? lost : cycles);
+}
+
+/* A slice of a long turn is over. Whether the next begins, for nobody came meanwhile to whom that would matter: a decision, as any other. */
+static bool prolong(struct worker *w, struct wtenant *t)
+{
+    if (w->turn_end <= w->deadline || !undisturbed(w) || limit_due(&t->tenant->limit))
+        return false;
+    uint64_t now = turn_clock(w);
+    if (now >= w->turn_end || (w->quiet && polling_look(w, RINGS)) || !runqueue_settled(&w->sched.queue))
+        return false;
+    w->stage = w->clerk.bucket;
+    w->forgiven += w->stalled;
+    worker_decided(w, now, t);
+    w->deadline = w->grace = now + w->slice < w->turn_end ? now + w->slice : w->turn_end;
+    return true;
 }
 
 /* The slice is over, and whoever else can have something to do is looked for. Where that is nobody, the next slice is this tenant's too,
@@ -64,7 +106,7 @@ static bool go_on(struct worker *w, struct wtenant *t)
         return false;
     uint64_t cycles = w->now - w->turn_start;
     t->spent += cycles;
-    worker_charge(w, t, cycles - (w->stalled < cycles ? w->stalled : cycles));
+    worker_charge(w, t, payable(w, cycles));
     w->stage = w->clerk.bucket;
     worker_decided(w, w->now, t);
     begin_slice(w, t, w->clerk.bucket);
@@ -90,7 +132,9 @@ static void suspend(struct worker *w, struct wtenant *t, uint64_t *bucket)
 static void slice_over(struct worker *w)
 {
     struct wtenant *t = w->running;
-    if (go_on(w, t))
+    if (prolong(w, t))
+        ;
+    else if (go_on(w, t))
         t->account->yields++;
     else
         suspend(w, t, w->clerk.bucket);
@@ -139,8 +183,7 @@ static bool give_way(struct worker *w, uint64_t now)
 
 bool turn_watch(struct worker *w)
 {
-    uint64_t now = w->looked > w->now ? w->looked : w->now;
-    w->looked = now;
+    uint64_t now = w->looked = turn_clock(w);
     return w->running && w->running->fiber && !steps.ending && somebody_woke(w) && give_way(w, now);
 }
 
@@ -152,7 +195,7 @@ void turn_look(struct worker *w)
     /* As often as where nobody is watched. */
     if (w->watchful && !woke && ++w->unread % (STEP_CHECK / STEP_WATCH))
         return;
-    uint64_t now = clock_now(), since = w->looked > w->now ? w->looked : w->now;
+    uint64_t now = clock_now(), since = turn_clock(w);
     w->looked = now;
     if (now - since > w->stall && !clock_virtual) {
         w->stalled += now - since;
@@ -213,7 +256,7 @@ static void rotate(struct wtenant *t)
 static unsigned batch_size(const struct worker *w, const struct wtenant *t)
 {
     uint64_t fixed = clock_hz / 1000000 * FIXED_COST_NS / 1000, until = w->now + fixed;
-    uint64_t left = w->deadline > until ? w->deadline - until : 0;
+    uint64_t left = w->turn_end > until ? w->turn_end - until : 0;
     uint64_t n = left / t->cost;
     if (n < FEW_PACKETS && until + FEW_PACKETS * t->cost <= w->grace)
         n = FEW_PACKETS;
@@ -246,6 +289,22 @@ static unsigned rx_watching(struct worker *w, struct rxq *q, struct port_io *io,
     return steps.ending ? n : n + q->port->ops->rx(q, io, out + n, max - n);
 }
 
+/* What came meanwhile is gone on with: going to sleep and waking is dearer than a look. It is as if it had, while it goes ahead. Who doesn't any
+ * more would after waking, so it does sleep; but not who is settled, for whom there is nothing in that. */
+static void look_again(struct worker *w, struct wtenant *t, struct rxq *q)
+{
+    struct entity *e = &t->subject.entity;
+    if (!q->next_quiet || !q->port->ops->ready(q))
+        return;
+    if (!e->boost && (!e->settled || t->feeds)) {
+        e->goes_on = true;
+        return;
+    }
+    worker_wake(w, q);
+    if (!e->settled)
+        e->ran = 0;
+}
+
 static void run_batch(struct worker *w, struct wtenant *t)
 {
     struct rxq *q = t->first;
@@ -269,12 +328,8 @@ static void run_batch(struct worker *w, struct wtenant *t)
         rotate(t);
     if (n)
         process_received(w, t, q->port, &io, batch, n);
-    /* What came meanwhile is gone on with: going to sleep and waking is dearer than a look. It is as if it had. Not for who doesn't go
-     * ahead any more and would after waking. */
-    if (q->next_quiet && !steps.ending && t->subject.entity.boost && q->port->ops->ready(q)) {
-        worker_wake(w, q);
-        t->subject.entity.ran = 0;
-    }
+    if (!steps.ending)
+        look_again(w, t, q);
     worker_account(w, &w->row->system[DP_SYS_POLL]);     /* for most turns are one batch */
     uint64_t cycles = turn_spent(w, t) - before;
     io.counters->cycles += cycles;
@@ -314,7 +369,8 @@ static void run(void *tenant)
         if (t->feeds)
             break;
         /* Not for a few packets more: each batch has its own cost. */
-        if (queues == 1 || (w->now + w->slice / 2 >= w->deadline && !(t->first && go_on(w, t))))
+        uint64_t few = turn_is_long(w) ? w->slice : w->slice / 2;
+        if (queues == 1 || (w->now + few >= w->turn_end && !(t->first && go_on(w, t))))
             break;
         queues -= queues > 0;
     }
@@ -389,13 +445,15 @@ uint64_t turn_run(struct worker *w, struct wtenant *t)
     } else {
         run(t);                /* no memory for a stack: this turn can't be suspended */
     }
+    if (t->feeds)
+        w->last_fed = w->now;
     if (!t->suspended)
         w->stage = &t->account->cycles[DP_STAGE_TX];
     if (!w->overtaken && (t->suspended || w->clerk.bucket != &w->row->system[DP_SYS_POLL]))
         worker_account(w, &w->row->system[DP_SYS_POLL]);
     uint64_t cycles = w->now - w->turn_start;
     t->spent += cycles;
-    return cycles - (w->stalled < cycles ? w->stalled : cycles);
+    return payable(w, cycles);
 }
 
 void turn_end(struct worker *w, struct wtenant *t)

@@ -30,6 +30,18 @@ static inline bool turn_due(const struct wtenant *t)
     return t->first || t->jobs || t->suspended;
 }
 
+/* Whether it is to be longer than the slice that is going on: nobody who waits is hurt by it. */
+static inline bool turn_is_long(const struct worker *w)
+{
+    return w->turn_end > w->deadline;
+}
+
+/* When the clock was last read. */
+static inline uint64_t turn_clock(const struct worker *w)
+{
+    return w->looked > w->now ? w->looked : w->now;
+}
+
 /* Where the clock has just been read: lets others have the core when the slice is over, or somebody came who is due before it is. */
 void turn_yield(struct worker *w);
 /* Returns whether others had the core. */

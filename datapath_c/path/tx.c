@@ -69,13 +69,18 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     if (!s->cost)
         s->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
     unsigned n, chunk = ring ? TURN_RING_CHUNK : TURN_CHUNK / 2;
-    uint64_t now = w->looked > w->now ? w->looked : w->now;    /* of the account's switch, or the last port's end */
+    uint64_t now = turn_clock(w);          /* of the account's switch, or the last port's end */
     for (unsigned i = 0; i < s->n; i += n) {
         if (step_ending()) {
             give_up(t, s, i);
             break;
         }
         n = burst(w, s, now);
+        if (n < s->n - i && turn_is_long(w)) {      /* another slice at once, rather than two calls */
+            turn_yield(w);
+            now = turn_clock(w);
+            n = burst(w, s, now);
+        }
         if (w->watchful && n > chunk)
             n = chunk;
         n = n < s->n - i ? n : s->n - i;
@@ -87,9 +92,9 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
         now = w->looked;
         if (now >= w->grace || (now >= w->deadline && i + n < s->n)) {
             turn_yield(w);
-            now = w->now;
+            now = turn_clock(w);
         } else if (w->watchful && turn_watch(w)) {
-            now = w->now;
+            now = turn_clock(w);
         }
     }
     s->n = 0;

@@ -69,10 +69,13 @@ struct worker {
     uint64_t overtaken;        /* clock, when the last turn was ended for another's sake, or 0 */
     uint32_t looks, unread;    /* at rings; those since the clock was read */
     uint64_t turn_start, deadline;
+    uint64_t turn_end;         /* later than the deadline where turns are longer than a slice, which is looked at in between; else the deadline */
     uint64_t grace;            /* later than the deadline by so little that a few packets in hand are finished rather than left */
     uint64_t looked;           /* clock, when time was last looked at within a turn */
-    uint64_t stalled;          /* cycles of this stretch in which the machine had taken the core away */
+    uint64_t stalled;          /* cycles of this stretch in which the machine had taken the core away, */
+    uint64_t forgiven;         /* and of the turn's earlier ones */
     uint64_t *stage;           /* what the turn was in when it was suspended */
+    uint64_t last_fed;         /* clock, when somebody was last received for */
     uint32_t left_over;        /* packets that whoever was received for last left in its queue */
     struct rxq *quiet;         /* rings in memory that had nothing when last looked at, in a circle; the next to look at first */
     uint32_t n_quiet;

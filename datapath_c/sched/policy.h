@@ -8,6 +8,7 @@
 
 #define VTIME_ONE (1u << 24)
 #define WEIGHT_ONE 840         /* of an entity, for a tenant's weight of 1: divides evenly by up to 8 workers */
+#define SETTLED_SLICES 64      /* who asks for 0.8 of its share has no busy period as long as this: once in 10^8 (M/D/1) */
 #define DEBT_SLICES 1024       /* the most that an entity can owe */
 
 struct entity {                /* a tenant on a worker */
@@ -19,8 +20,12 @@ struct entity {                /* a tenant on a worker */
     uint64_t slice_cycles;
     uint32_t position;         /* in the runqueue's heap or the parked ones', 0 = in none */
     bool runnable, parked;
+    bool goes_on;              /* will be woken at once, for it has more already */
+    bool settled;              /* has had SETTLED_SLICES, in turns of half a slice or more, without a moment in which it had nothing to do: nothing
+                                * that it waits for is short */
     uint32_t lulls;            /* of the runqueue's, that it has seen */
-    uint64_t ran;              /* cycles since it woke */
+    uint64_t ran;              /* cycles since it woke, */
+    uint64_t awake;            /* and since it last had nothing, or little, to do */
     uint64_t boost;            /* virtual time that it goes ahead of its turn, until it has run for a slice since it woke; else 0 */
     struct entity *next, *prev;/* in a list */
     uint64_t since;            /* clock: runnable or parked since then */
@@ -32,6 +37,7 @@ struct runqueue {
     uint64_t vtime;            /* of the last one picked: never falls */
     uint64_t slice;            /* cycles */
     uint32_t n_fresh;          /* runnable ones with a boost */
+    uint32_t n_settled;
     uint32_t lulls;            /* runqueue_lull() */
     struct entity *first, *last;
     uint32_t n;
@@ -96,6 +102,13 @@ static inline struct entity *runqueue_pick(struct runqueue *q)
 static inline void runqueue_charge(struct runqueue *q, struct entity *e, uint64_t cycles)
 {
     q->ops->charge(q, e, cycles);
+}
+
+/* Whether all who have work have had it for so long that it is their share that they wait for, and not each other's turns: these may be
+ * longer then. */
+static inline bool runqueue_settled(const struct runqueue *q)
+{
+    return q->n_settled == q->n;
 }
 
 /* Whether it has had a slice or more ahead of the others. */

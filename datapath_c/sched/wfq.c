@@ -63,9 +63,13 @@ static int add(struct runqueue *q, struct entity *e)
     limit_debt(q, e);
     e->lulls = q->lulls;
     e->ran = 0;
+    e->awake = e->goes_on ? e->awake : 0;
+    e->goes_on = false;
     e->boost = owes ? 0 : ahead;
     int error = heap_add(&q->heap, e, e->vtime - e->boost);
     q->n_fresh += !error && e->boost;
+    e->settled = !error && e->awake >= SETTLED_SLICES * q->slice;
+    q->n_settled += e->settled;
     return error;
 }
 
@@ -73,6 +77,8 @@ static void take_out(struct runqueue *q, struct entity *e)
 {
     heap_remove(&q->heap, e);
     q->n_fresh -= e->boost != 0;
+    q->n_settled -= e->settled;
+    e->settled = false;
 }
 
 static struct entity *pick(struct runqueue *q)
@@ -96,6 +102,10 @@ static void charge(struct runqueue *q, struct entity *e, uint64_t cycles)
         e->boost = 0;
         q->n_fresh -= e->runnable;
     }
+    e->awake = cycles >= q->slice / 2 ? e->awake + cycles : 0;     /* small turns are of somebody who keeps up */
+    bool settled = e->awake >= SETTLED_SLICES * q->slice && e->runnable;
+    q->n_settled += (uint32_t)(settled - e->settled);
+    e->settled = settled;
     e->vtime += divide(e, cycles * VTIME_ONE + e->rest);
     limit_debt(q, e);
     if (e->runnable)
@@ -109,7 +119,7 @@ static struct entity *overtaker(struct runqueue *q, const struct entity *running
     if (running->boost && running->ran + cycles < q->slice)
         return NULL;
     uint64_t reached = running->vtime + in_vtime(running, cycles) - running->slice / MARGIN;
-    for (uint32_t i = 1; i <= q->heap.n && i <= 3; i++) {
+    for (uint32_t i = 1; i <= q->heap.n && i <= HEAP_FRONT; i++) {
         struct entity *e = q->heap.at[i].entity;
         if (e != running && e->boost && key_before(q->heap.at[i].key, reached))
             return e;
@@ -119,10 +129,9 @@ static struct entity *overtaker(struct runqueue *q, const struct entity *running
 
 static struct entity *behind(struct runqueue *q, struct entity *picked)
 {
-    const struct heap_slot *at = q->heap.at;
-    if (q->heap.n < 2 || at[1].entity != picked)
+    struct entity *next = heap_least(&q->heap) == picked ? heap_second(&q->heap) : NULL;
+    if (!next)
         return NULL;
-    struct entity *next = at[q->heap.n > 2 && key_before(at[3].key, at[2].key) ? 3 : 2].entity;
     uint64_t front = next->vtime - picked->slice * AHEAD_SLICES;
     if (key_before(picked->vtime, front)) {
         picked->vtime = front;

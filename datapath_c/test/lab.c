@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/defer.h"
 #include "base/step.h"
 #include "path/worker.h"
 #include "test/sim_inside.h"
@@ -9,6 +10,8 @@
 #define RING 1024              /* packets that wait at a port */
 #define RX_UNITS 2             /* of base/step.h: what an in-process port's packet costs */
 #define TX_UNITS 2
+#define FLOW_MOD_UNITS 100     /* besides what it steps through: 1.2 us, as long as one takes on the real clock (benchmarks/programming.py) */
+#define DEFERRED 1000          /* objects that wait for the workers before they are freed */
 #define MAGIC 0x6c616273
 
 struct mark {                  /* the last bytes of a frame */
@@ -19,7 +22,8 @@ struct mark {                  /* the last bytes of a frame */
 struct state {
     struct lab_source *source;
     struct port *port;
-    struct state *shared;      /* the first one at this port, whose ring all of them use */
+    struct state *shared;      /* the first one at this port, whose ring all of them use, */
+    struct state *next_here;   /* and the others, in a list: a look at a port costs no more for those at others */
     struct {
         uint64_t arrived;
         struct state *of;
@@ -37,6 +41,13 @@ static struct lab {
     uint64_t start, end, random;
     double hz;                 /* cycles in a nanosecond */
 } lab;
+
+static struct {                /* of lab_churn() */
+    uint32_t bridge, n, at;
+    const uint8_t *bodies, *next;
+    const uint32_t *lengths;
+    uint64_t free, done, refused;  /* clock, when the main thread is done with the last one */
+} churn;
 
 static double uniform(void)
 {
@@ -152,9 +163,9 @@ static bool lab_ready(struct rxq *q)
     struct state *s = state_of(q->port);
     if (!s)
         return false;
-    for (uint32_t i = 0; i < lab.n; i++)
-        if (lab.states[i].shared == s)
-            advance(&lab.states[i], clock_now());
+    for (struct state *here = s; here; here = here->next_here)
+        if (!here->source->outstanding)
+            advance(here, clock_now());
     return s->n;
 }
 
@@ -205,6 +216,10 @@ static void begin(struct datapath *dp, struct lab_source *sources, uint32_t n, d
         s->shared = s->port && lab.by_slot[s->port->slot] ? lab.by_slot[s->port->slot] : s;
         if (s->port)
             lab.by_slot[s->port->slot] = s->shared;
+        if (s->shared != s) {
+            s->next_here = s->shared->next_here;
+            s->shared->next_here = s;
+        }
         s->next = in_burst(s->source, (double)lab.start + uniform() * sources[i].interval_ns * lab.hz);
         for (uint32_t k = 0; k < sources[i].outstanding; k++)
             arrive(s, lab.start);
@@ -232,6 +247,56 @@ static uint64_t look(struct worker *w)
     return (uint64_t)next + 1;
 }
 
+void lab_churn(struct sim *s, uint32_t bridge, const uint8_t *bodies, const uint32_t *lengths, uint32_t n)
+{
+    (void)s;
+    churn.bridge = bridge;
+    churn.n = n;
+    churn.at = 0;
+    churn.bodies = churn.next = bodies;
+    churn.lengths = lengths;
+}
+
+uint64_t lab_churned(uint64_t *refused)
+{
+    *refused = churn.refused;
+    return churn.done;
+}
+
+/* Carries out the next flow-mod; the clock is what it was before. Returns the cycles it took. */
+static uint64_t change_rules(struct sim *s)
+{
+    struct dp_error e;
+    uint64_t now = clock_now(), start = clock_virtual_now;
+    struct steps before = steps;
+    steps.over = NULL;
+    churn.refused += sim_flow_mod(s, churn.bridge, churn.next, churn.lengths[churn.at], &e) != 0;
+    uint64_t cycles = clock_now() - now + FLOW_MOD_UNITS * clock_counted;
+    steps = before;
+    clock_virtual_now = start;
+    churn.next += churn.lengths[churn.at];
+    if (++churn.at == churn.n) {
+        churn.at = 0;
+        churn.next = churn.bodies;
+    }
+    churn.done++;
+    return cycles;
+}
+
+static void change_rules_until(struct sim *s, uint64_t now)
+{
+    struct datapath *dp = sim_datapath(s);
+    while (churn.n && churn.free <= now && churn.free < lab.end) {
+        uint64_t cycles = change_rules(s);
+        struct dp_shm_control *row = shm_control(dp, dp->bridges[churn.bridge]->tenant->conf.id);
+        row->steps++;
+        row->cycles += cycles;
+        churn.free += cycles;
+    }
+    if (defer_pending() > DEFERRED)
+        defer_run();
+}
+
 static uint64_t charged(struct datapath *dp, const struct lab_source *c)
 {
     const struct dp_shm_account *a = shm_account(dp, 0, dp->bridges[c->bridge]->tenant->conf.id);
@@ -247,9 +312,12 @@ double lab_run(struct sim *sim, struct lab_source *sources, uint32_t n, double n
     struct worker *w = dp->workers[0];
     uint64_t idle = w->row->system[DP_SYS_IDLE];
     begin(dp, sources, n, ns, seed);
+    churn.free = lab.start;
+    churn.done = churn.refused = 0;
     for (uint32_t i = 0; i < n; i++)
         sources[i].cycles = charged(dp, &sources[i]);
     while (clock_now() < lab.end) {
+        change_rules_until(sim, clock_now());
         worker_account(w, &w->row->system[DP_SYS_IDLE]);
         uint64_t next = look(w), parked = scheduler_next(&w->sched), now;
         worker_account(w, &w->row->system[DP_SYS_POLL]);
@@ -257,6 +325,8 @@ double lab_run(struct sim *sim, struct lab_source *sources, uint32_t n, double n
             continue;
         if (parked && parked < next)
             next = parked;
+        if (churn.n && churn.free < next)
+            next = churn.free;
         now = clock_now();
         if (next > now)
             clock_warp(next - now);

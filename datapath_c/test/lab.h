@@ -26,6 +26,12 @@ struct lab_source {
 struct sim *lab_new(uint32_t n_workers, uint32_t unit_ns);
 /* enum dp_policy; slice_ns 0 = as it is. */
 int lab_scheduler(struct sim *s, uint32_t policy, uint32_t slice_ns, struct dp_error *error);
+/* From the next run on, the bridge's controller changes rules as fast as they are carried out: `n` flow_mod bodies in turn, again and again, each
+ * of them begun when the one before is done. They are the main thread's work, which has a core of its own: the worker's clock stands still
+ * meanwhile, and what they take is charged to the tenant's control row. 0 bodies: no more of them. The bytes are the caller's until then. */
+void lab_churn(struct sim *s, uint32_t bridge, const uint8_t *bodies, const uint32_t *lengths, uint32_t n);
+/* Of the last run: how many of them were carried out, and how many of those were refused. */
+uint64_t lab_churned(uint64_t *refused);
 /* Lets the sources send for `ns`; latencies and counts start at 0. Returns nanoseconds of it that the worker was idle, or waited for
  * the generators. */
 double lab_run(struct sim *s, struct lab_source *sources, uint32_t n, double ns, uint64_t seed);

@@ -123,6 +123,49 @@ static void a_lull_makes_all_equal(void **state)
     runqueue_destroy(&s);
 }
 
+static void turns_may_be_longer_once_all_have_been_busy_for_long(void **state)
+{
+    struct runqueue s;
+    struct entity e[3] = {{.weight = 100}, {.weight = 100}, {.weight = 100}};
+    uint64_t cost[2] = {SLICE, SLICE}, spent[2] = {0};
+    runqueue_init(&s, &policy_wfq, SLICE);
+    runqueue_wake(&s, &e[0]);
+    runqueue_wake(&s, &e[1]);
+    run(&s, e, cost, spent, 2 * SETTLED_SLICES - 2);
+    assert_false(runqueue_settled(&s));
+    run(&s, e, cost, spent, 10);
+    assert_true(runqueue_settled(&s));
+    runqueue_wake(&s, &e[2]);              /* somebody who may have little to do */
+    assert_false(runqueue_settled(&s));
+    runqueue_sleep(&s, &e[2]);
+    assert_true(runqueue_settled(&s));
+    runqueue_sleep(&s, &e[0]);
+    runqueue_wake(&s, &e[0]);
+    assert_false(runqueue_settled(&s));
+    runqueue_destroy(&s);
+}
+
+/* The order holds through every depth of the heap, whoever is taken out. */
+static void the_heap_is_in_order(void **state)
+{
+    struct heap h = {0};
+    struct entity e[200] = {{.weight = 1}};
+    uint64_t random = 1, last = 0;
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(heap_add(&h, &e[i], (random = random * 6364136223846793005u + 1) >> 8), 0);
+    for (int i = 0; i < 200; i += 3)
+        heap_remove(&h, &e[i]);
+    while (h.n) {
+        assert_true(h.n == 1 || heap_second(&h) != heap_least(&h));
+        struct entity *second = heap_second(&h);
+        assert_false(key_before(h.at[1].key, last));
+        last = h.at[1].key;
+        heap_remove(&h, heap_least(&h));
+        assert_true(!h.n || h.at[1].key == h.at[second->position].key);
+    }
+    heap_free(&h);
+}
+
 static void sleeping_entities_are_never_picked(void **state)
 {
     struct runqueue s;
@@ -462,7 +505,9 @@ int main(void)
         cmocka_unit_test(shares_follow_weights_whatever_packets_cost), cmocka_unit_test(sleepers_bring_no_hoard),
         cmocka_unit_test(overruns_are_paid_back),
         cmocka_unit_test(who_wakes_within_its_share_has_the_running_ones_turn_ended), cmocka_unit_test(who_owes_ends_nobodys_turn),
-        cmocka_unit_test(a_lull_makes_all_equal), cmocka_unit_test(sleeping_entities_are_never_picked),
+        cmocka_unit_test(a_lull_makes_all_equal),
+        cmocka_unit_test(turns_may_be_longer_once_all_have_been_busy_for_long), cmocka_unit_test(the_heap_is_in_order),
+        cmocka_unit_test(sleeping_entities_are_never_picked),
         cmocka_unit_test(shares_hold_over_10_ms), cmocka_unit_test(weights_that_are_nearly_equal_take_turns),
         cmocka_unit_test(polling_in_vain_is_charged), cmocka_unit_test(sleeping_and_waking_brings_nothing),
         cmocka_unit_test(debt_has_a_bottom), cmocka_unit_test(virtual_time_wraps_around),

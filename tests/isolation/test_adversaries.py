@@ -38,6 +38,16 @@ def test_a_victim_within_its_share_loses_nothing_and_waits_for_no_slice(open_loo
     assert on["max_us"] - alone["max_us"] <= 3
 
 
+def test_flow_mods_are_carried_out_meanwhile(open_loop):
+    """Its controller's are, all of them, as fast as that core can."""
+    with Lab() as lab:
+        lab.tenant(1)
+        sources = [open_loop(), *lab.adversary(2, ADVERSARIES["flow-mods"])]
+        lab.run(sources, 5 * MS)
+        done, refused = lab.churned()
+        assert done >= 5 * MS / 2000 and not refused
+
+
 def test_without_protection_it_is_another_story(open_loop):
     """The experiment can fail: the same, without."""
     off = beside("none", open_loop, ADVERSARIES["masks"], 5 * MS)
@@ -94,6 +104,15 @@ def test_an_adversary_behind_the_same_uplink(uplink_each_ns, name):
     on = over_uplink("wfq", uplink_each_ns, ADVERSARIES[name], 5 * MS)
     assert on["loss"] == 0 and on["delivered"] == on["offered"]
     assert on["max_us"] - alone["max_us"] <= 5 and on["longest_us"] <= 2
+
+
+def test_what_is_nobodys_is_charged_to_nobody_else(uplink_each_ns):
+    """VNIs that no tenant has, at the shared uplink."""
+    alone = over_uplink("wfq", uplink_each_ns, None, 5 * MS)
+    on = over_uplink("wfq", uplink_each_ns, ADVERSARIES["encapsulated"], 5 * MS, tunnel=False)
+    assert on["loss"] == 0 and on["max_us"] - alone["max_us"] <= 5
+    assert on["victim_cycles"] <= 1.01 * alone["victim_cycles"]
+    assert on["infra_cycles"] > 2 * alone["infra_cycles"]
 
 
 def test_a_ramp_behind_the_same_uplink_for_long(uplink_each_ns):
