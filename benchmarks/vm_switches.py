@@ -108,7 +108,7 @@ class Switch:
         path.write_text("\n".join(lines) + "\n")
         management = f"unix:{self.management / f'{bridge}.mgmt'}"
         run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", management)
-        run("ovs-ofctl", "-O", "OpenFlow13", "add-flows", management, path)
+        run("ovs-ofctl", "-O", "OpenFlow13", "--bundle", "add-flows", management, path)
 
     def bridge_ports(self) -> list[tuple[str, int, int, Path]]:
         """Bridge, its port's number, the socket's number and path."""
