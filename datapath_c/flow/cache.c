@@ -255,9 +255,9 @@ static void lookup_one_mask(struct cache *c, const union key_words *const *keys,
         uint32_t hash[CACHE_BURST];
         hash_all(t, keys, n, hash);
         for (unsigned i = 0; i < n; i++) {
-            const char *m = (const char *)t->slots[hash[i] & (t->size - 1)];
-            __builtin_prefetch(m);
-            __builtin_prefetch(m + 64);
+            uintptr_t m = (uintptr_t)t->slots[hash[i] & (t->size - 1)];    /* may be NULL, of which there is no next line */
+            __builtin_prefetch((const void *)m);
+            __builtin_prefetch((const void *)(m + 64));
         }
         hits = 0;
         for (unsigned i = 0; i < n; i++) {
@@ -293,7 +293,7 @@ void cache_lookup_all(struct cache *c, const union key_words *const *keys, unsig
     for (unsigned i = 0; i < n; i++)
         if ((found[i] = emc_find(c, hash[i]))) {
             __builtin_prefetch(found[i]->megaflow);
-            __builtin_prefetch((const char *)found[i]->megaflow + 64);
+            __builtin_prefetch((const void *)((uintptr_t)found[i]->megaflow + 64));
         }
     for (unsigned i = 0; i < n; i++) {
         struct megaflow *m = found[i] ? found[i]->megaflow : NULL;
