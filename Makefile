@@ -37,7 +37,7 @@ run: build
 ryu-env: deps-build
 	controllers/ryu_env.sh build/ryu
 
-test: deps-test build test-c test-fuzz test-sanitized test-python
+test: deps-test build test-c test-fuzz test-python
 
 # C unit tests under the address and undefined-behaviour sanitizers.
 test-c: deps-test $(VENV)/.ready
@@ -53,7 +53,8 @@ test-fuzz: deps-test $(VENV)/.ready
 	meson compile -C build/fuzz >/dev/null
 	datapath_c/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
 
-# The whole switch with the datapath under the sanitizers: traffic, crashes, changes under traffic, sessions.
+# The whole switch with the datapath under the sanitizers: traffic, crashes, changes under traffic, sessions. About four minutes, so not a
+# part of make test.
 SANITIZED := test_churn test_crash_traffic test_vxlan_kernel test_tap_queues test_daemon_openflow test_daemon_controllers \
   test_daemon_crash test_vhost_user test_vxlan_uplink test_vxlan_kernel_routes test_afxdp test_rebalance
 test-sanitized: test-c build
@@ -64,7 +65,7 @@ test-sanitized: test-c build
 test-python: deps-test build ryu-env faucet-env
 	$(SUDO) env PATH="$$PATH" VSWITCH_RYU_ENV=$(CURDIR)/build/ryu VSWITCH_SKIP_NOTHING=1 $(BIN)/python -P -m pytest tests \
 	  $(QEMU:%=--ignore=%)
-	@echo "not run here: $(QEMU) (make test-qemu)"
+	@echo "not run here: $(QEMU) (make test-qemu); system tests with a sanitized datapath (make test-sanitized)"
 
 # Guests in QEMU, by tap, macvtap and vhost-user, and one that migrates: about six minutes, so not a part of make test.
 QEMU := tests/system/test_qemu_guest.py tests/system/test_qemu_vhost_user.py tests/system/test_qemu_migration.py
