@@ -18,7 +18,7 @@
 #include <stdint.h>
 /* cffi: begin */
 
-#define DP_CONTRACT_VERSION 1
+#define DP_CONTRACT_VERSION 2
 #define DP_MSG_MAX 65536
 #define DP_NAME_MAX 64
 #define DP_EVENT_BACKLOG 512
