@@ -1,6 +1,7 @@
 """A real switch for the fuzzers, and a controller's connection to it that expects nothing good of itself."""
 from __future__ import annotations
 
+import argparse
 import contextlib
 import select
 import socket
@@ -72,6 +73,14 @@ class Connection:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def arguments(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--messages", type=int, default=20_000, help="of each version")
+    parser.add_argument("--version", action="append", choices=list(VERSIONS))
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ length is made right again in most. make fuzz-openflow MESSAGES=1000000 (of each
 """
 from __future__ import annotations
 
-import argparse
 import random
 import struct
 import sys
@@ -18,7 +17,7 @@ import os_ken
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from fuzzed_switch import VERSIONS, Connection, switch  # noqa: E402
+from fuzzed_switch import VERSIONS, Connection, arguments, switch  # noqa: E402
 
 DATA = Path(os_ken.__file__).parent / "tests" / "packet_data"
 BATCH = 200                 # messages between two echoes
@@ -65,11 +64,7 @@ def run(path: str, name: str, count: int, seed: int) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--messages", type=int, default=20_000, help="of each version")
-    parser.add_argument("--version", action="append", choices=list(VERSIONS))
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = arguments(__doc__)
     with switch() as path:
         for name in options.version or VERSIONS:
             print(run(path, name, options.messages, options.seed), flush=True)

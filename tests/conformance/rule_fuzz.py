@@ -6,7 +6,6 @@ must come, once, with the message's xid and its first 64 bytes. make fuzz-openfl
 """
 from __future__ import annotations
 
-import argparse
 import random
 import struct
 import sys
@@ -19,7 +18,7 @@ from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from fuzzed_switch import ERROR, VERSIONS, Connection, switch  # noqa: E402
+from fuzzed_switch import ERROR, VERSIONS, Connection, arguments, switch  # noqa: E402
 from malformations import ADDRESS, ANY, Case, cases, group_mod, multipart  # noqa: E402
 from random_rules import random_rule, read_back, told  # noqa: E402
 
@@ -138,11 +137,7 @@ def run(path: str, name: str, count: int, seed: int) -> tuple[str, list[str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--messages", type=int, default=20_000, help="of each version")
-    parser.add_argument("--version", action="append", choices=list(VERSIONS))
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = arguments(__doc__)
     failed = False
     with switch() as path:
         for name in options.version or VERSIONS:

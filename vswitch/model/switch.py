@@ -27,8 +27,8 @@ from vswitch.errors import InvalidError, NotFoundError, UnavailableError, Vswitc
 from vswitch.model import check
 from vswitch.model.bridge_rules import BridgeRules
 from vswitch.model.egress_queues import parse_queues
-from vswitch.model.objects import (Balance, BalanceStatus, Bridge, ControllerStatus, Event, MacEntry, Port, PortStatus, RuleUpdate, Tenant, Usage,
-                                   Vtep)
+from vswitch.model.objects import (Balance, BalanceStatus, Bridge, ControllerStatus, Event, MacEntry, Port, PortStatus, RuleUpdate,
+                                   Tenant, Usage, Vtep)
 from vswitch.model.origins import Origins
 from vswitch.model.reconcile import Runs, create_port, first_miss, reconcile
 from vswitch.model.store import State, Store
