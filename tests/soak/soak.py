@@ -29,6 +29,7 @@ from hosts import Failure, Lab, Switch, tcp_server  # noqa: E402
 
 GUEST = ROOT / "build" / "release" / "datapath_c" / "bench" / "vswitch-guest"
 CONFIG = """
+balance: {interval: 5, load: 50, improvement: 10}
 tenants:
   ledger:
     weight: 200
@@ -336,8 +337,9 @@ def soak(lab: Lab, directory: Path, minutes: float, seed: int) -> list[str]:
         stop.set()
         thread.join()
         storm.close()
-    now = None
+    now, moves = None, 0
     with contextlib.suppress(Exception):
+        moves = switch.client.call("SwitchService.GetBalance").moves
         now = switch.client.call("SwitchService.GetInfo").pid
     if now != pid:
         wrong.append("the datapath has ended")
@@ -347,7 +349,7 @@ def soak(lab: Lab, directory: Path, minutes: float, seed: int) -> list[str]:
             if not flat:
                 wrong.append(text)
     print(f"{ledger.phases} phases, {ledger.packets} packets, dropped: {dict(ledger.drops)}")
-    print(f"changes: {dict(storm.changes)}")
+    print(f"changes: {dict(storm.changes)}, queues moved to another worker {moves} times")
     return wrong
 
 
