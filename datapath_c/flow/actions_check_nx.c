@@ -3,6 +3,7 @@
 #include "flow/actions_check.h"
 #include "flow/nicira.h"
 #include "flow/openflow.h"
+#include "flow/tally.h"
 
 /* A part of a field that an action reads or writes. */
 static int check_subfield(const struct actions_context *c, const struct subfield *s, bool write, fault *f)
@@ -108,21 +109,41 @@ static int check_bundle(const struct actions_context *c, const uint8_t *a, size_
     return check_subfield(c, &s, true, f);
 }
 
+/* What learn2 has more than learn: a limit and where to tell whether it was kept. */
+static int check_learn2(const struct actions_context *c, const uint8_t *a, size_t len, size_t *at, fault *f)
+{
+    struct subfield result;
+    int e = nx_learn_result(a, len, at, &result);
+    if (e)
+        return bad_parse(e, "learn: result_dst", f);
+    if (get16(a + 24) & NX_LEARN_F_WRITE_RESULT && (e = check_subfield(c, &result, true, f)))
+        return e;
+    if (!get32(a + NX_LEARN2_LIMIT))
+        return 0;
+    if (c->depth || c->action_set)
+        return BAD_ACTION(BAD_ARGUMENT, "learn: a limit stands in a rule's own actions");
+    if (!tally_room(c->bridge, a[26], get64(a + 16)))
+        return BAD_ACTION(BAD_ARGUMENT, "learn: table %u has limits for %u cookies already", a[26], TALLIES_MAX);
+    return 0;
+}
+
 static int check_learn(const struct actions_context *c, const uint8_t *a, size_t len, fault *f)
 {
     bool second = get16(a + 8) == NXAST_LEARN2;
     size_t at = second ? NX_LEARN2_FIXED : NX_LEARN_FIXED;
     if (len < at)
         return BAD_ACTION(BAD_LEN, "learn action of %zu bytes", len);
-    if (get16(a + 24) & ~(NX_LEARN_F_SEND_FLOW_REM | NX_LEARN_F_DELETE_LEARNED))
+    if (get16(a + 24) & ~(NX_LEARN_F_SEND_FLOW_REM | NX_LEARN_F_DELETE_LEARNED | (second ? NX_LEARN_F_WRITE_RESULT : 0)))
         return BAD_ACTION(BAD_ARGUMENT, "learn: unknown flags 0x%x", get16(a + 24));
-    if (second && get32(a + 32))
-        return BAD_ACTION(BAD_ARGUMENT, "learn: a limit is not kept here");
+    if (a[27] || (second && get16(a + NX_LEARN2_RESULT + 2)))
+        return BAD_ACTION(BAD_ARGUMENT, "learn: padding is not zero");
     if (a[26] >= OFPTT_MAX)
         return BAD_ACTION(BAD_ARGUMENT, "learn: there is no table %u", a[26]);
     struct actions_context inner = {.bridge = c->bridge, .match = NULL, .depth = 1};
     struct learn_spec s;
-    int e;
+    int e = second ? check_learn2(c, a, len, &at, f) : 0;
+    if (e)
+        return e;
     while (!(e = nx_learn_next(a, len, &at, &s))) {
         if (s.dst_type == NX_LEARN_DST_OUTPUT) {
             if (s.immediate || s.n_bits > 32)

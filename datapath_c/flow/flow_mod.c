@@ -6,6 +6,7 @@
 #include "flow/bundle.h"
 #include "flow/instructions.h"
 #include "flow/rule_list.h"
+#include "flow/tally.h"
 #include "flow/trigger.h"
 #include "path/datapath.h"
 
@@ -78,7 +79,7 @@ static int replace(struct rule *r, const struct request *q, fault *f)
         return fault_set(f, ENOMEM, "flow_mod", "out of memory");
     if (q->reset)
         rule_reset_counts(r);
-    r->cookie = q->cookie;
+    rule_set_cookie(r, q->cookie);
     r->flags = q->flags;
     r->importance = q->importance;
     r->created = clock_now();
@@ -227,7 +228,7 @@ static int change(struct rule *r, const struct request *q, struct flow_mod_resul
     if (rule_set_instructions(r, q->instructions, (uint32_t)q->instructions_len))
         return fault_set(f, ENOMEM, "flow_mod", "out of memory");
     if (q->recookie)
-        r->cookie = q->cookie;
+        rule_set_cookie(r, q->cookie);
     if (q->reset)
         rule_reset_counts(r);
     if (!b->bundle)
@@ -291,7 +292,7 @@ int flow_mod(struct bridge *b, const uint8_t *body, size_t len, struct flow_mod_
     return e;
 }
 
-int flow_learn(struct bridge *b, const uint8_t *body, size_t len, fault *f)
+int flow_learn(struct bridge *b, const uint8_t *body, size_t len, uint32_t limit, fault *f)
 {
     struct request q;
     struct flow_mod_result result = {.buffer_id = OFP_NO_BUFFER};
@@ -310,6 +311,8 @@ int flow_learn(struct bridge *b, const uint8_t *body, size_t len, fault *f)
             return 0;
         }
     }
+    if (limit && !(same && rule_of(same)->cookie == q.cookie) && !(t && tally_below(t, q.cookie, limit)))
+        return -EAGAIN;        /* more packets asked than there was room for */
     e = add(b, &q, &result, f);
     if (!e)
         tenant_changed(b->tenant);

@@ -52,6 +52,15 @@ int nx_stack_parse(const uint8_t *a, size_t len, struct subfield *s)
     return e;
 }
 
+int nx_learn_result(const uint8_t *a, size_t len, size_t *at, struct subfield *s)
+{
+    if (!(get16(a + 24) & NX_LEARN_F_WRITE_RESULT))
+        return 0;
+    s->ofs = get16(a + NX_LEARN2_RESULT);
+    s->n_bits = 1;
+    return take_field(a, len, at, &s->field);
+}
+
 int nx_learn_next(const uint8_t *a, size_t len, size_t *at, struct learn_spec *s)
 {
     if (*at + 2 > len)
@@ -103,4 +112,22 @@ int nx_tlv_parse(const uint8_t *tlv, size_t len, int *field, u128 *value, u128 *
     *value = number_get(tlv + h.size, n);
     *mask = h.has_mask ? number_get(tlv + h.size + n, n) : bits_mask(field_bits(h.field));
     return 4 + h.length;
+}
+
+const uint8_t *nx_next_applied(const uint8_t *instructions, size_t len, size_t *at, uint16_t subtype)
+{
+    for (size_t o = 0; o + 8 <= len; o += get16(instructions + o + 2)) {
+        size_t end = o + get16(instructions + o + 2);
+        if (get16(instructions + o) != OFPIT_APPLY_ACTIONS || *at >= end)
+            continue;
+        if (*at < o + 8)
+            *at = o + 8;
+        while (*at + 16 <= end) {
+            const uint8_t *a = instructions + *at;
+            *at += get16(a + 2);
+            if (get16(a) == OFPAT_EXPERIMENTER && get32(a + 4) == NX_VENDOR && get16(a + 8) == subtype)
+                return a;
+        }
+    }
+    return NULL;
 }

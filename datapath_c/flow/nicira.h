@@ -26,9 +26,12 @@ enum nx_action {
 
 enum { NX_LEARN_N_BITS = 0x3ff, NX_LEARN_DST = 3 << 11, NX_LEARN_DST_MATCH = 0, NX_LEARN_DST_LOAD = 1 << 11,
        NX_LEARN_DST_OUTPUT = 2 << 11, NX_LEARN_SRC_IMMEDIATE = 1 << 13 };
-enum { NX_LEARN_F_SEND_FLOW_REM = 1, NX_LEARN_F_DELETE_LEARNED = 2 };
+enum { NX_LEARN_F_SEND_FLOW_REM = 1, NX_LEARN_F_DELETE_LEARNED = 2, NX_LEARN_F_WRITE_RESULT = 4 };
 #define NX_LEARN_FIXED 32
 #define NX_LEARN2_FIXED 40
+/* Where learn2 has its limit (32 bits), and the bit of the result's field (16 bits; its header follows the fixed part). */
+#define NX_LEARN2_LIMIT 32
+#define NX_LEARN2_RESULT 36
 
 /* One of a learn action's specifications. */
 struct learn_spec {
@@ -54,8 +57,13 @@ struct move {
 int nx_move_parse(const uint8_t *action, size_t len, struct move *m);
 int nx_output_reg_parse(const uint8_t *action, size_t len, struct subfield *src, uint16_t *max_len);
 int nx_stack_parse(const uint8_t *action, size_t len, struct subfield *s);
+/* Of learn2, with `*at` behind the fixed part: the bit that tells whether the rule is there, where the action says one; `*at` moves behind
+ * its field. */
+int nx_learn_result(const uint8_t *action, size_t len, size_t *at, struct subfield *result);
 /* The specification at `*at`, which moves on. 1 = at the end. */
 int nx_learn_next(const uint8_t *action, size_t len, size_t *at, struct learn_spec *s);
+/* The next of Open vSwitch's actions with that subtype in apply-actions from *at on, which moves past it; NULL at the end. */
+const uint8_t *nx_next_applied(const uint8_t *instructions, size_t len, size_t *at, uint16_t subtype);
 /* What reg_load2 and the like name: field, value, mask. Returns bytes of the TLV. */
 int nx_tlv_parse(const uint8_t *tlv, size_t len, int *field, u128 *value, u128 *mask);
 

@@ -73,7 +73,7 @@ struct op {
 /* What learn (Nicira) came to for a packet: a flow_mod, and when it was last asked for. */
 struct learned {
     uint64_t asked;            /* clock, 0 = never */
-    uint32_t len;
+    uint32_t len, limit;       /* bytes; rules with its cookie in its table, 0 = any number */
     uint8_t flow_mod[];
 };
 

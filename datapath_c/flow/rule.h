@@ -34,6 +34,7 @@ struct rule {
     uint16_t flags;            /* OFPFF_* */
     uint16_t importance;       /* OpenFlow 1.4.1, 6.5 */
     bool conjunctive;          /* its actions are clauses of conjunctions */
+    bool limits;               /* it has learn actions with a limit (flow/tally.h) */
     uint32_t size;             /* bytes, for quotas */
     struct rule_stats stats[]; /* one a worker; the masked value lies behind them */
 };

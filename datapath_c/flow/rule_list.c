@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/defer.h"
 #include "flow/nicira.h"
+#include "flow/tally.h"
 #include "flow/trigger.h"
 #include "path/datapath.h"
 
@@ -63,37 +64,18 @@ void rule_unlist_timed(struct rule *r)
     r->timed_prev = NULL;
 }
 
-/* The next action of Nicira's with that subtype in apply-actions from *at on, which moves past it; NULL at the end. */
-static const uint8_t *next_nicira(const struct instructions *list, size_t *at, uint16_t subtype)
-{
-    for (size_t o = 0; o + 8 <= list->len; o += get16(list->bytes + o + 2)) {
-        size_t end = o + get16(list->bytes + o + 2);
-        if (get16(list->bytes + o) != OFPIT_APPLY_ACTIONS || *at >= end)
-            continue;
-        if (*at < o + 8)
-            *at = o + 8;
-        while (*at + 16 <= end) {
-            const uint8_t *a = list->bytes + *at;
-            *at += get16(a + 2);
-            if (get16(a) == OFPAT_EXPERIMENTER && get32(a + 4) == NX_VENDOR && get16(a + 8) == subtype)
-                return a;
-        }
-    }
-    return NULL;
-}
-
 static bool has_conjunction(const struct instructions *list)
 {
     size_t at = 0;
-    return next_nicira(list, &at, NXAST_CONJUNCTION) != NULL;
+    return nx_next_applied(list->bytes, list->len, &at, NXAST_CONJUNCTION) != NULL;
 }
 
-static void note_learned(struct rule *r)
+static void note_learned_by(struct rule *r, uint16_t subtype)
 {
     struct bridge *b = r->table->bridge;
     const struct instructions *list = atomic_load_explicit(&r->instructions, memory_order_relaxed);
     const uint8_t *a;
-    for (size_t at = 0; (a = next_nicira(list, &at, NXAST_LEARN));) {
+    for (size_t at = 0; (a = nx_next_applied(list->bytes, list->len, &at, subtype));) {
         struct forget *more;
         if (!(get16(a + 24) & NX_LEARN_F_DELETE_LEARNED) ||
             !(more = realloc(b->forget, (b->n_forget + 1) * sizeof *more)))
@@ -101,6 +83,12 @@ static void note_learned(struct rule *r)
         b->forget = more;
         more[b->n_forget++] = (struct forget){.cookie = get64(a + 16), .table = a[26]};
     }
+}
+
+static void note_learned(struct rule *r)
+{
+    note_learned_by(r, NXAST_LEARN);
+    note_learned_by(r, NXAST_LEARN2);
 }
 
 void bridge_forget(struct bridge *b)
@@ -150,6 +138,8 @@ int rule_link(struct table *t, struct rule *r, const struct match *m, uint16_t p
     b->n_rules++;
     b->tenant->n_rules++;
     rule_list_timed(r);
+    tally_rule(t, r->cookie, 1);
+    r->limits = tallies_use(b, i, 1);
     table_check_vacancy(t);
     return 0;
 }
@@ -165,6 +155,9 @@ void rule_unlink(struct rule *r)
         r->next->prev = r->prev;
     rule_unlist_timed(r);
     set_conjunctive(r, false);
+    tally_rule(t, r->cookie, -1);
+    if (r->limits)
+        tallies_use(t->bridge, atomic_load_explicit(&r->instructions, memory_order_relaxed), -1);
     rule_totals(r, t->bridge->dp->n_workers, &totals);
     t->removed_packets += totals.packets + r->packets_base;
     t->n_rules--;
@@ -196,6 +189,8 @@ void table_remove_all(struct table *t)
             b->dp->rule_removed(b, r, OFPRR_DELETE);
         rule_changed(r, DP_UPDATE_REMOVED, OFPRR_DELETE);
         note_learned(r);
+        if (r->limits)
+            tallies_use(b, atomic_load_explicit(&r->instructions, memory_order_relaxed), -1);
         rule_unlist_timed(r);
         rule_totals(r, b->dp->n_workers, &totals);
         t->removed_packets += totals.packets + r->packets_base;
@@ -206,6 +201,7 @@ void table_remove_all(struct table *t)
     b->tenant->n_rules -= t->n_rules;
     t->rules = NULL;
     t->n_rules = 0;
+    tallies_reset(t);
     atomic_store_explicit(&t->n_conjunctive, 0, memory_order_release);
     table_check_vacancy(t);
     if (first)
@@ -239,6 +235,7 @@ void table_clear(struct table *t)
 void table_free(struct table *t)
 {
     classifier_destroy(&t->cls);
+    tallies_free(t);
     free(t);
 }
 
@@ -248,6 +245,13 @@ void rule_reset_counts(struct rule *r)
     rule_totals(r, r->table->bridge->dp->n_workers, &t);
     r->packets_base += t.packets;
     r->bytes_base += t.bytes;
+}
+
+void rule_set_cookie(struct rule *r, uint64_t cookie)
+{
+    tally_rule(r->table, r->cookie, -1);
+    tally_rule(r->table, cookie, 1);
+    r->cookie = cookie;
 }
 
 int rule_set_instructions(struct rule *r, const uint8_t *bytes, uint32_t len)
@@ -264,6 +268,10 @@ int rule_set_instructions(struct rule *r, const uint8_t *bytes, uint32_t len)
     rule_list_timed(r);
     atomic_store_explicit(&r->instructions, new, memory_order_release);
     set_conjunctive(r, has_conjunction(new));
+    bool limits = tallies_use(r->table->bridge, new, 1);
+    if (r->limits)
+        tallies_use(r->table->bridge, old, -1);
+    r->limits = limits;
     account_bytes(r, (int64_t)new->len - (old ? (int64_t)old->len : 0));
     if (old)
         defer(free, old);

@@ -28,6 +28,7 @@ void rule_list_timed(struct rule *r);
 void rule_unlist_timed(struct rule *r);
 /* 0 or -ENOMEM. */
 int rule_set_instructions(struct rule *r, const uint8_t *bytes, uint32_t len);
+void rule_set_cookie(struct rule *r, uint64_t cookie);
 void rule_reset_counts(struct rule *r);
 /* Tells those who watch the bridge; not while a bundle is put together. `what` is enum dp_update. */
 void rule_changed(const struct rule *r, uint16_t what, uint8_t reason);

@@ -17,6 +17,7 @@ struct table {
     uint8_t id;
     struct dp_table conf;
     bool scarce;               /* fewer free places than conf.vacancy_down since the last event */
+    struct tally *_Atomic tallies;   /* of the cookies that learn actions limit */
     uint64_t removed_packets;  /* of rules that are gone, so that matches never fall */
     struct table_stats stats[];
 };
@@ -34,8 +35,9 @@ typedef void (*rule_removed_fn)(struct bridge *b, const struct rule *r, uint8_t 
 struct cls_rule *table_lookup(struct table *t, uint32_t version, union key_words *k, const uint64_t known[KEY_WORDS],
                               uint64_t wc[KEY_WORDS]);
 
-/* Carries out a flow_mod that a packet taught: a rule that is there already just lives on. */
-int flow_learn(struct bridge *b, const uint8_t *body, size_t len, fault *f);
+/* Carries out a flow_mod that a packet taught: a rule that is there already just lives on; another is not added where the table has
+ * `limit` rules (0 = any number) with its cookie. */
+int flow_learn(struct bridge *b, const uint8_t *body, size_t len, uint32_t limit, fault *f);
 
 /* Carries out the body of an OFPT_FLOW_MOD. 0, or a negative errno with a fault; then nothing has changed. */
 int flow_mod(struct bridge *b, const uint8_t *body, size_t len, struct flow_mod_result *result, fault *f);

@@ -1,6 +1,7 @@
 /* Nicira's learn: what a packet's walk makes of it is a flow_mod, which the main thread carries out (path/learn.c). */
 #include "base/bytes.h"
 #include "flow/nicira.h"
+#include "flow/tally.h"
 #include "flow/translating.h"
 
 #define MAX_LEARNED 2048       /* bytes of a learned rule's flow_mod */
@@ -44,12 +45,41 @@ static size_t put_output(uint8_t *out, uint32_t port)
     return 16;
 }
 
+/* A learned rule's first action: its timeouts shrink when a connection ends. */
+static size_t put_fin_timeout(uint8_t *out, const uint8_t *timeouts)
+{
+    memset(out, 0, 16);
+    put16(out, OFPAT_EXPERIMENTER);
+    put16(out + 2, 16);
+    put32(out + 4, NX_VENDOR);
+    put16(out + 8, NXAST_FIN_TIMEOUT);
+    memcpy(out + NX_HEADER, timeouts, 4);
+    return 16;
+}
+
+/* Whether the rule may be there as far as the limit goes: it is there already, or it is one of few. */
+static bool is_within(const struct bridge *b, const uint8_t *a, const struct match *m, uint32_t limit)
+{
+    struct table *t = atomic_load_explicit(&((struct bridge *)b)->tables[a[26]], memory_order_acquire);
+    if (!t || tally_below(t, get64(a + 16), limit))
+        return t != NULL;
+    const struct subtables *masks = atomic_load_explicit(&t->cls.subtables, memory_order_acquire);
+    step(masks ? (int32_t)masks->n / 8 + 1 : 1);
+    uint32_t version = atomic_load_explicit(&((struct bridge *)b)->version, memory_order_acquire);
+    struct cls_rule *same = classifier_find(&t->cls, m, get16(a + 14), version);
+    return same && rule_of(same)->cookie == get64(a + 16);
+}
+
 void learn_action(struct translation *x, const uint8_t *a, size_t len)
 {
     uint8_t actions[MAX_LEARNED / 2];
     struct match m = {0};
     struct learn_spec s;
-    size_t n = 0, at = get16(a + 8) == NXAST_LEARN2 ? NX_LEARN2_FIXED : NX_LEARN_FIXED;
+    struct subfield result = {0};
+    bool second = get16(a + 8) == NXAST_LEARN2;
+    size_t n = get32(a + 28) ? put_fin_timeout(actions, a + 28) : 0, at = second ? NX_LEARN2_FIXED : NX_LEARN_FIXED;
+    if (second)
+        nx_learn_result(a, len, &at, &result);
     while (!nx_learn_next(a, len, &at, &s)) {
         step(1);
         u128 v = source_value(x, &s);
@@ -66,6 +96,14 @@ void learn_action(struct translation *x, const uint8_t *a, size_t len)
             n += put_load(actions + n, &s.dst, v);
         else
             n += put_output(actions + n, s.n_bits == 16 && v >= 0xff00 ? 0xffff0000u | (uint32_t)v : (uint32_t)v);
+    }
+    uint32_t limit = second ? get32(a + NX_LEARN2_LIMIT) : 0;
+    bool within = !limit || is_within(x->bridge, a, &m, limit);
+    if (result.n_bits)
+        write_subfield(x, &result, within);
+    if (!within) {
+        TRACE(x, "    learn: table %u has its %u rules with this cookie\n", a[26], limit);
+        return;
     }
     struct learned *l = (struct learned *)emit_bytes(x, sizeof *l + MAX_LEARNED);
     if (!l)
@@ -94,6 +132,7 @@ void learn_action(struct translation *x, const uint8_t *a, size_t len)
         end += 8 + n;
     }
     l->asked = 0;
+    l->limit = limit;
     l->len = (uint32_t)end;
     x->n_bytes -= (unsigned)((MAX_LEARNED - end) / 8 * 8);
     struct op *op = emit(x, OP_LEARN);

@@ -12,7 +12,7 @@ struct lesson {
     struct letter letter;
     struct bridge *bridge;
     uint32_t bridge_id;
-    uint32_t len;
+    uint32_t len, limit;
     uint64_t generation;       /* of the tenant's, when `rule` was seen */
     struct rule *rule;         /* whose timeouts shrink; NULL: flow_mod is to be learned */
     uint16_t idle, hard;
@@ -29,7 +29,7 @@ static void deliver(struct letter *l, void *consumer)
         atomic_fetch_sub_explicit(&b->events, 1, memory_order_relaxed);
         defer_owner(b->tenant->conf.id);
         if (!n->rule)
-            flow_learn(b, n->flow_mod, n->len, &why);
+            flow_learn(b, n->flow_mod, n->len, n->limit, &why);
         else if (atomic_load(&b->tenant->generation) == n->generation)
             rule_shorten(n->rule, n->idle, n->hard);
         defer_owner(0);
@@ -63,6 +63,7 @@ void learn(struct worker *w, struct wtenant *t, struct bridge *b, struct learned
     if (!n)
         return;
     memcpy(n->flow_mod, l->flow_mod, l->len);
+    n->limit = l->limit;
     l->asked = w->now;
     post(w, b, n);
 }

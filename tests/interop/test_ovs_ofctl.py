@@ -47,6 +47,7 @@ priority=34,ip,nw_ttl=5,ip_frag=no,actions=enqueue:1:2
 priority=35,ipv6,ipv6_src=2001:db8::/32,ipv6_label=0x5,actions=output:1
 priority=36,mpls,mpls_label=5,mpls_tc=1,mpls_bos=1,actions=pop_mpls:0x0800,output:1
 priority=37,nd_target=2001:db8::1,icmp6,icmpv6_type=135,nd_sll=02:00:00:00:00:01,actions=output:1
+priority=38,actions=learn(table=5,limit=3,result_dst=NXM_NX_REG0[4],cookie=0x7,fin_idle_timeout=3,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[]),output:1
 """
 EXPECT_REFUSED = ["priority=5,ip,actions=ct(commit)", "priority=5,ip,actions=group:9", "table=254,actions=drop"]
 

@@ -100,9 +100,11 @@ class Sim:
         self._check(lib.sim_packet_out(self._sim, bridge, body, len(body), self._error))
         lib.sim_run(self._sim)
 
-    def inject(self, port_no: int, frame: bytes, bridge: int = 1) -> None:
+    def inject(self, port_no: int, frame: bytes, bridge: int = 1, run: bool = True) -> None:
+        """`run`: until nothing is on its way any more."""
         self._check(lib.sim_inject(self._sim, bridge, port_no, frame, len(frame), self._error))
-        lib.sim_run(self._sim)
+        if run:
+            lib.sim_run(self._sim)
 
     def collect(self, port_no: int, bridge: int = 1) -> list[bytes]:
         frames = []

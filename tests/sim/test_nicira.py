@@ -173,6 +173,102 @@ def test_what_was_learned_goes_with_the_rule(bridge):
     assert bridge.flow_stats() == []
 
 
+def learn2(limit, *, cookie=77, flags=4, fin=(0, 0), table=10, result=0x00010004, bit=3):
+    """Open vSwitch's learn2: eth_dst = eth_src into `table`; reg0[bit] tells whether the rule is there. os-ken has no such action."""
+    head = struct.pack("!HHHHQHBxHHIHH", 45, 0, 0, 5, cookie, flags, table, *fin, limit, bit if flags & 4 else 0, 0)
+    spec = struct.pack("!HIHIH", 48, 0x00000406, 0, 0x00000206, 0)
+    body = head + (struct.pack("!I", result) if flags & 4 else b"") + spec
+    return of.OFPActionExperimenterUnknown(0x2320, body + b"\0" * (-len(body) % 8))
+
+
+def from_source(number):
+    return UDP[:6] + b"\2\0\0\0\1" + bytes([number]) + UDP[12:]
+
+
+def learned(bridge):
+    return [e for e in bridge.flow_stats() if e[2] == 10]
+
+
+def by_result(bridge, action):
+    """Port 2 where the rule is there, port 3 where the limit forbade it."""
+    add(bridge, [action, of.NXActionResubmitTable(IN_PORT & 0xffff, 20)])
+    add(bridge, [output(2)], table=20, priority=2, match={"reg0": (8, 8)})
+    add(bridge, [output(3)], table=20, priority=1)
+
+
+def test_learn_keeps_its_limit_and_tells(bridge):
+    by_result(bridge, learn2(2))
+    for number, port in ((1, 2), (2, 2), (3, 3), (1, 2), (3, 3), (2, 2)):
+        frame = from_source(number)
+        assert sent(bridge, frame)[port] == [frame], number
+    assert len(learned(bridge)) == 2
+
+
+def test_a_learned_rule_that_goes_makes_room(bridge):
+    by_result(bridge, learn2(1))
+    first, second = from_source(1), from_source(2)
+    assert sent(bridge, first)[2] and sent(bridge, second)[3]
+    bridge.flow_mod(struct.pack("!QQBBHHHIIIH2x", 0, 0, 10, 3, 0, 0, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0)
+                    + struct.pack("!HH4x", 1, 4))
+    assert sent(bridge, second)[2] and sent(bridge, first)[3]
+    assert len(learned(bridge)) == 1
+
+
+def test_a_limit_counts_all_rules_with_the_cookie(bridge):
+    add(bridge, [output(1)], table=10, cookie=77, match={"in_port": 9})
+    add(bridge, [output(1)], table=10, cookie=78, match={"in_port": 8})
+    by_result(bridge, learn2(2))
+    assert sent(bridge, from_source(1))[2] and sent(bridge, from_source(2))[3]
+    # Another cookie for it: there is room again.
+    add(bridge, [output(1)], table=10, cookie=79, match={"in_port": 9})
+    assert sent(bridge, from_source(2))[2]
+
+
+def test_packets_that_come_together_do_not_pass_the_limit(bridge):
+    add(bridge, [learn2(3, flags=0), output(2)])
+    for number in range(20):
+        bridge.inject(1, from_source(number), run=False)
+    sent(bridge, UDP)
+    assert len(learned(bridge)) == 3
+
+
+def test_limits_of_rules_that_are_gone_are_forgotten(bridge):
+    for cookie in range(200):
+        add(bridge, [learn2(5, cookie=cookie, flags=0), output(2)])       # each in the last one's place
+    for cookie in range(63):
+        add(bridge, [learn2(5, cookie=1000 + cookie, flags=0), output(2)], match={"eth_type": 0x1000 + cookie})
+    with pytest.raises(Refused, match="limits for 64 cookies already"):
+        add(bridge, [learn2(5, cookie=5000, flags=0), output(2)], match={"eth_type": 0x2000})
+
+
+@pytest.mark.parametrize(("action", "why"), [
+    (lambda: learn2(1, result=0x0001fe04), "result_dst"),
+    (lambda: learn2(1, bit=32), "reg0"),
+    (lambda: learn2(1, result=0x00013401, bit=1), "can't be written"),
+    (lambda: learn2(1, flags=8), "flags 0x8"),
+    (lambda: of.NXActionLearn(table_id=10, flags=4, specs=[of.NXFlowSpecMatch(src=1, dst=("reg0", 0), n_bits=32)]), "flags 0x4")])
+def test_a_limit_that_makes_no_sense_is_refused(bridge, action, why):
+    with pytest.raises(Refused, match=why):
+        add(bridge, [action(), output(2)])
+    assert bridge.flow_stats() == []
+
+
+def test_what_was_learned_within_a_limit_goes_with_the_rule(bridge):
+    add(bridge, [learn2(5, flags=2), output(2)])
+    sent(bridge, UDP)
+    assert len(learned(bridge)) == 1
+    bridge.flow_mod(struct.pack("!QQBBHHHIIIH2x", 0, 0, 0, 3, 0, 0, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0)
+                    + struct.pack("!HH4x", 1, 4))
+    assert bridge.flow_stats() == []
+
+
+def test_a_learned_rule_ends_with_its_connection(bridge):
+    add(bridge, [learn2(0, flags=0, fin=(10, 20)), output(2)])
+    sent(bridge, UDP)
+    [entry] = learned(bridge)
+    assert struct.pack("!HHIHHH", 0xffff, 16, 0x2320, 19, 10, 20) in entry
+
+
 def test_controller_gives_registers_and_userdata(bridge):
     add(bridge, [load("reg2", 77), of.NXActionController2(max_len=64, controller_id=0, reason=1, userdata=b"hello")],
         cookie=5)
