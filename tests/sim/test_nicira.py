@@ -244,7 +244,7 @@ def test_limits_of_rules_that_are_gone_are_forgotten(bridge):
 @pytest.mark.parametrize(("action", "why"), [
     (lambda: learn2(1, result=0x0001fe04), "result_dst"),
     (lambda: learn2(1, bit=32), "reg0"),
-    (lambda: learn2(1, result=0x00013401, bit=1), "can't be written"),
+    (lambda: learn2(1, result=0x00014A04), "can't be written"),
     (lambda: learn2(1, flags=8), "flags 0x8"),
     (lambda: of.NXActionLearn(table_id=10, flags=4, specs=[of.NXFlowSpecMatch(src=1, dst=("reg0", 0), n_bits=32)]), "flags 0x4")])
 def test_a_limit_that_makes_no_sense_is_refused(bridge, action, why):
