@@ -61,10 +61,13 @@ test-sanitized: test-c build
 	$(SUDO) env PATH="$$PATH" VSWITCH_SKIP_NOTHING=1 UBSAN_OPTIONS=halt_on_error=1 VSWITCH_DATAPATH=$(CURDIR)/build/asan/datapath_c/vswitch-datapath \
 	  $(BIN)/python -P -m pytest -q $(SANITIZED:%=tests/system/%.py)
 
-# Unit, sim, system, interop and docs tests. As root: the system tests make their own network namespaces.
+# Unit, sim, system, interop and docs tests. As root: the system tests make their own network namespaces. Those that stay in their own
+# processes run two at a time.
+ALONE := tests/unit tests/sim
 test-python: deps-test build ryu-env faucet-env
+	$(SUDO) env PATH="$$PATH" VSWITCH_SKIP_NOTHING=1 $(BIN)/python -P -m pytest -n 2 --dist loadfile $(ALONE)
 	$(SUDO) env PATH="$$PATH" VSWITCH_RYU_ENV=$(CURDIR)/build/ryu VSWITCH_SKIP_NOTHING=1 $(BIN)/python -P -m pytest tests \
-	  $(QEMU:%=--ignore=%)
+	  $(ALONE:%=--ignore=%) $(QEMU:%=--ignore=%)
 	@echo "not run here: $(QEMU) (make test-qemu); system tests with a sanitized datapath (make test-sanitized)"
 
 # Guests in QEMU, by tap, macvtap and vhost-user, and one that migrates: about six minutes, so not a part of make test.
