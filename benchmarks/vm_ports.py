@@ -193,7 +193,8 @@ class Guests:
         busy_seconds = busy.cycles * busy.packets / seen["tsc_hz"]
         delivered = sum(port["bytes"] for port in seen["ports"])
         received = sum(port["received"] for port in seen["ports"])
-        return {"cycles": busy.cycles, "gbits": delivered * 8 / busy_seconds / 1e9 if busy_seconds else 0.0, "mpps": busy.packets / passed / 1e6,
+        gbits = delivered * 8 / busy_seconds / 1e9 if busy_seconds else 0.0
+        return {"cycles": busy.cycles, "gbits": gbits, "mpps": busy.packets / passed / 1e6,
                 "stages": busy.stages, "decided": min(busy.decided, received) / passed,
                 "latency": seen["streams"][0]["latency"], "stall_ms": seen["stall_ms"]}
 
