@@ -281,7 +281,7 @@ void cache_lookup_all(struct cache *c, const union key_words *const *keys, unsig
         lookup_one_mask(c, keys, n, out);
         return;
     }
-    if (c->n_tables <= CACHE_FEW_MASKS) {
+    if (!cache_is_exact_first(c)) {
         for (unsigned i = 0; i < n; i++)
             c->megaflow_hits += (out[i] = cache_lookup_masks(c, keys[i])) != NULL;
         return;
@@ -548,6 +548,7 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
     m->counted = counted;
     m->generation = generation;
     m->used = now;
+    /* With few masks, not before it was hit once: never-seen flows would only push each other out. */
     if (c->n_tables > CACHE_FEW_MASKS)
         emc_put(c, hash, m);
 }
