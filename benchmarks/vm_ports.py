@@ -225,7 +225,9 @@ def load_access_list(row: Row, switches: list[Switch], directory: Path) -> tuple
         switch.keep_flows(True)
         before = switch.memory()
         loaded.seconds[switch.name] = switch.flow_mods(flow_sender(directory), messages)
-        loaded.bytes_a_rule[switch.name] = (switch.memory() - before) / len(access.rules)
+        if len(access.rules) > 4 * switch.most_rules:       # else they lie where earlier ones were
+            loaded.bytes_a_rule[switch.name] = (switch.memory() - before) / len(access.rules)
+        switch.most_rules = max(switch.most_rules, len(access.rules))
         switch.pause()
     messages.unlink()
     return [f"0:pcap={capture}"], loaded
@@ -288,7 +290,7 @@ def run_row(row: Row, switches: list[Switch], directory: Path, samples: int, sec
             results[switch.name]["undecided"] = guests[-1][1].settle(not row.unit.startswith("flows/s"))
             guests[-1][1].pause()
             if loaded.seconds:
-                results[switch.name].update(load_seconds=loaded.seconds[switch.name], bytes_a_rule=loaded.bytes_a_rule[switch.name])
+                results[switch.name].update(load_seconds=loaded.seconds[switch.name], bytes_a_rule=loaded.bytes_a_rule.get(switch.name))
         for _ in range(samples):
             for name, each in guests:
                 results[name]["samples"].append(one_sample(row, each, seconds))
@@ -347,8 +349,11 @@ class Verdict:
 
 
 def told_loads(results: dict[str, dict], names: list[str]) -> str:
-    return "; rules loaded: " + ", ".join(f"{name} {results[name]['load_seconds']:.1f} s, {results[name]['bytes_a_rule']:,.0f} bytes each"
-                                          for name in names)
+    told = []
+    for name in names:
+        size = results[name]["bytes_a_rule"]
+        told.append(f"{name} {results[name]['load_seconds']:.1f} s" + (f", {size:,.0f} bytes each" if size else ""))
+    return "; rules loaded: " + ", ".join(told)
 
 
 def judge(row: Row, results: dict[str, dict], names: list[str], before: dict[str, dict[str, float]]) -> Verdict:

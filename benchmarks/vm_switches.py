@@ -58,6 +58,7 @@ class Switch:
     """Ports 1..n are sockets that guests listen at: directory/vmN."""
     name = ""
     worker = ""                 # part of its worker thread's name
+    most_rules = 0              # that it has had at a time, of those that flow_mods() loaded
 
     def __init__(self, directory: Path, n_ports: int, bridges: dict[str, int] | None = None):
         self.directory = directory
