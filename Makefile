@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 15
 MESSAGES ?= 1000000
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python test-qemu ryu-env bench bench-vm bench-netdev bench-instructions bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env soak clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python test-qemu ryu-env bench bench-vm bench-rules bench-containers bench-netdev bench-instructions bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env soak clean
 
 all: build
 
@@ -88,6 +88,14 @@ bench: deps-test build
 # Virtual machines' ports alone, beside Open vSwitch with DPDK.
 bench-vm: deps-test build
 	$(SUDO) $(BIN)/python -P benchmarks/vm_ports.py
+
+# What a million rules and 64 masks cost; some minutes.
+bench-rules: deps-test build
+	$(SUDO) $(BIN)/python -P benchmarks/vm_ports.py --rows exact-1000000,exact-1000000-flows,masks-100000
+
+# TCP and round trips between two containers alone.
+bench-containers: deps-test build
+	$(SUDO) $(BIN)/python -P benchmarks/containers.py
 
 # netdev ports by AF_XDP, beside AF_PACKET.
 bench-netdev: deps-test build

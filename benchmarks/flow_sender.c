@@ -4,6 +4,7 @@
  * flow_sender N FIRST SOCKET... : rules are numbered from FIRST on, so that a second run adds others.
  * flow_sender bundle N FIRST SOCKET... : the same as one ordered, atomic bundle each (ONF's extension 230 of OpenFlow 1.3), until its
  * commit's reply.
+ * flow_sender file PATH SOCKET : sends the messages in that file, then a barrier; tells the seconds until its reply, and the errors.
  * flow_sender dump SOCKET : asks for all rules and counts the entries of the answer, as fast as it comes; tells the seconds and
  * their number. */
 #include <errno.h>
@@ -185,21 +186,45 @@ static int dump(const char *path)
     return 0;
 }
 
+/* The file's bytes with a barrier behind them. */
+static uint8_t *load(const char *path, uint8_t **end)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f || fseek(f, 0, SEEK_END))
+        exit((perror(path), 1));
+    size_t size = (size_t)ftell(f);
+    uint8_t *all = malloc(size + 8);
+    rewind(f);
+    if (!all || fread(all, 1, size, f) != size)
+        exit((perror(path), 1));
+    fclose(f);
+    *end = all + size + header(all + size, BARRIER, 8, 0xffffff);
+    return all;
+}
+
+/* `n` rules from number `first` on. */
+static uint8_t *make(int in_bundle, uint32_t n, uint32_t first, uint8_t **end)
+{
+    uint8_t *all = malloc((size_t)(n + 2) * (ADD_HEAD + MAX_MESSAGE)), *p = all;
+    if (in_bundle)
+        p += bundle(p, BUNDLE_CONTROL, BUNDLE_OPEN, ADD_HEAD, 1);
+    for (uint32_t i = 0; i < n; i++)
+        p += in_bundle ? bundled(p, first + i) : flow_mod(p, first + i);
+    p += in_bundle ? bundle(p, BUNDLE_CONTROL, BUNDLE_COMMIT, ADD_HEAD, 0xffffff) : header(p, BARRIER, 8, 0xffffff);
+    *end = p;
+    return all;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && !strcmp(argv[1], "dump"))
         return dump(argv[2]);
+    int from_file = argc == 4 && !strcmp(argv[1], "file");
     int in_bundle = argc > 1 && !strcmp(argv[1], "bundle");
     argv += in_bundle;
     argc -= in_bundle;
-    uint32_t n = (uint32_t)atoi(argv[1]), first = (uint32_t)atoi(argv[2]);
     int m = argc - 3, open = m;
-    uint8_t *all = malloc((size_t)(n + 2) * (ADD_HEAD + MAX_MESSAGE)), *end = all;
-    if (in_bundle)
-        end += bundle(end, BUNDLE_CONTROL, BUNDLE_OPEN, ADD_HEAD, 1);
-    for (uint32_t i = 0; i < n; i++)
-        end += in_bundle ? bundled(end, first + i) : flow_mod(end, first + i);
-    end += in_bundle ? bundle(end, BUNDLE_CONTROL, BUNDLE_COMMIT, ADD_HEAD, 0xffffff) : header(end, BARRIER, 8, 0xffffff);
+    uint8_t *end, *all = from_file ? load(argv[2], &end) : make(in_bundle, (uint32_t)atoi(argv[1]), (uint32_t)atoi(argv[2]), &end);
     struct sender *senders = calloc((size_t)m, sizeof *senders);
     struct pollfd *polls = calloc((size_t)m, sizeof *polls);
     for (int i = 0; i < m; i++) {

@@ -6,7 +6,8 @@ machine is what the work took and what the machine took besides: of a row's samp
 
 Prints a Markdown table and one line a row (reached, or short by how much); writes every sample to out/vm_ports.json, the table to
 out/vm_ports.md and a plot to out/vm_ports.svg. What is to be reached is a share of the other's figure, since absolute cycles differ from
-machine to machine, and on a shared one from minute to minute; where the row says so, a share of our own figure in another row.
+machine to machine, and on a shared one from minute to minute; where the row says so, a share of our own figure in another row, which
+is then run too. Where rules are many, how long they took to go in and the memory of each are told as well.
 """
 from __future__ import annotations
 
@@ -39,7 +40,10 @@ ADDRESS_RULE = ["priority=10,in_port=1,ip,nw_dst=10.0.0.0/8,actions=output:2", "
 SOURCE_RULE = ["priority=40000,in_port=1,dl_src=ff:ff:ff:ff:ff:fe,actions=drop", *PORT_RULE]
 NEW_SOURCES = "0:len=60,sweep=8/4/16777216"
 WARM_UP = 1.0
-NAMES_OF_LONG_ROWS = "exact-1000000,masks-100000"
+SETTLE = 20.0                   # the longest wait for a switch to have made its decisions
+SETTLE_AGAIN = 3.0              # before each sample: what rests is forgotten
+SETTLED = 0.001                 # of the packets that still need one
+NAMES_OF_LONG_ROWS = "exact-1000000,exact-1000000-flows,masks-100000"
 
 
 @dataclass
@@ -53,7 +57,7 @@ class Row:
     unit: str = "cycles/packet"
     access_list: tuple[int, int, int] | None = None    # rules, masks, flows
     than: str = ""              # the row of ours that this one is measured by
-    long: bool = False          # only when asked for: loading the rules takes minutes
+    long: bool = False          # only when asked for: loading the rules takes a minute
     offloads: bool = False      # segments whole
     tunnel: str = ""            # "out": from the guest through VXLAN; "in": what comes through it; of so many flows
     tunnel_flows: int = 1
@@ -69,8 +73,10 @@ ROWS = [
     Row("acl-1000", "1,000 ACL rules, 10,000 flows", 250 / 572, access_list=(1000, 30, 10000)),
     Row("acl-10000", "10,000 ACL rules (53 masks), 10,000 flows", 300 / 2770, access_list=(10000, 53, 10000)),
     Row("new-flows", "never-seen flows", 1e6, SOURCE_RULE, NEW_SOURCES, unit="flows/s per core"),
-    Row("exact-1000", "1,000 exact rules, 10,000 flows", 1.0, access_list=(1000, 1, 10000)),
-    Row("exact-1000000", "1,000,000 exact rules, 10,000 flows", 1.5, access_list=(1000000, 1, 10000), than="exact-1000", long=True),
+    Row("exact-1000", "1,000 exact rules, 1,000 flows", 1.0, access_list=(1000, 1, 1000)),
+    Row("exact-10000", "10,000 exact rules, 10,000 flows", 1.0, access_list=(10000, 1, 10000)),
+    Row("exact-1000000", "1,000,000 exact rules, 1,000 flows", 1.5, access_list=(1000000, 1, 1000), than="exact-1000", long=True),
+    Row("exact-1000000-flows", "1,000,000 exact rules, 10,000 flows", 1.5, access_list=(1000000, 1, 10000), than="exact-10000", long=True),
     Row("masks-100000", "100,000 rules with 64 masks, 10,000 flows", 1.5, access_list=(100000, 64, 10000), than="acl-1000", long=True),
     Row("frames-256", "256-byte frames, port rule", 0.5, send="0:len=256"),
     Row("frames-512", "512-byte frames, port rule", 0.5, send="0:len=512"),
@@ -160,6 +166,20 @@ class Guests:
             raise RuntimeError(f"vswitch-guest ended with {self.process.returncode}: {errors}")
         return json.loads(text)
 
+    def settle(self, decided: bool, longest: float = SETTLE) -> float:
+        """Waits until it delivers, and if `decided`, until what it forwards is decided, as far as that ends; returns the share of the
+        packets that wasn't at last."""
+        deadline = time.monotonic() + longest
+        while True:
+            self.seen()
+            self.switch.begin()
+            time.sleep(0.3)
+            busy = self.switch.end()
+            share = busy.decided / busy.packets if busy.packets else 1.0
+            delivers = any(port["received"] for port in self.seen()["ports"])
+            if (delivers and (share < SETTLED or not decided)) or time.monotonic() > deadline:
+                return share
+
     def sample(self, seconds: float) -> dict:
         self.seen()
         self.switch.begin()
@@ -172,25 +192,57 @@ class Guests:
             raise RuntimeError(f"{self.switch.name} delivered none of {busy.packets} packets: what it costs to drop them is no figure")
         busy_seconds = busy.cycles * busy.packets / seen["tsc_hz"]
         delivered = sum(port["bytes"] for port in seen["ports"])
-        return {"cycles": busy.cycles, "gbits": delivered * 8 / busy_seconds / 1e9 if busy_seconds else 0.0, "mpps": busy.packets / passed / 1e6, "stages": busy.stages, "decided": busy.decided / passed,
+        received = sum(port["received"] for port in seen["ports"])
+        gbits = delivered * 8 / busy_seconds / 1e9 if busy_seconds else 0.0
+        return {"cycles": busy.cycles, "gbits": gbits, "mpps": busy.packets / passed / 1e6,
+                "stages": busy.stages, "decided": min(busy.decided, received) / passed,
                 "latency": seen["streams"][0]["latency"], "stall_ms": seen["stall_ms"]}
 
 
-def prepare(row: Row, switches: list[Switch], directory: Path) -> list[str]:
-    """The row's rules into the switches; the guests' streams."""
-    flows, streams = row.flows, tunnel_streams(row, directory) if row.tunnel else [row.send]
-    if row.access_list:
-        n_rules, n_masks, n_flows = row.access_list
-        access = AccessList(n_rules, n_masks) if n_masks > 1 else AccessList.exact(n_rules)
-        flows = access.flow_lines("output:2")
-        capture = directory / f"{row.key}.pcap"
-        write_pcap(capture, access.frames(n_flows))
-        streams = [f"0:pcap={capture}"]
+@dataclass
+class Loaded:
+    """What the rules took, by switch."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    bytes_a_rule: dict[str, float] = field(default_factory=dict)
+
+
+def flow_sender(directory: Path) -> Path:
+    program = directory / "flow_sender"
+    if not program.exists():
+        subprocess.run(["cc", "-O2", "-o", program, ROOT / "benchmarks" / "flow_sender.c"], check=True)
+    return program
+
+
+def load_access_list(row: Row, switches: list[Switch], directory: Path) -> tuple[list[str], Loaded]:
+    n_rules, n_masks, n_flows = row.access_list
+    access = AccessList(n_rules, n_masks) if n_masks > 1 else AccessList.exact(n_rules)
+    capture, messages, loaded = directory / f"{row.key}.pcap", directory / "flow_mods", Loaded()
+    write_pcap(capture, access.frames(n_flows))
+    with open(messages, "wb") as file:
+        file.writelines(access.flow_mods(2))
     for switch in switches:
         switch.resume()
-        switch.flows(flows)
+        switch.keep_flows(True)
+        before = switch.memory()
+        loaded.seconds[switch.name] = switch.flow_mods(flow_sender(directory), messages)
+        if len(access.rules) > 4 * switch.most_rules:       # else they lie where earlier ones were
+            loaded.bytes_a_rule[switch.name] = (switch.memory() - before) / len(access.rules)
+        switch.most_rules = max(switch.most_rules, len(access.rules))
         switch.pause()
-    return streams
+    messages.unlink()
+    return [f"0:pcap={capture}"], loaded
+
+
+def prepare(row: Row, switches: list[Switch], directory: Path) -> tuple[list[str], Loaded]:
+    """The row's rules into the switches; the guests' streams."""
+    if row.access_list:
+        return load_access_list(row, switches, directory)
+    for switch in switches:
+        switch.resume()
+        switch.keep_flows(False)
+        switch.flows(row.flows)
+        switch.pause()
+    return tunnel_streams(row, directory) if row.tunnel else [row.send], Loaded()
 
 
 def value(row: Row, sample: dict) -> float:
@@ -203,9 +255,30 @@ def more_is_better(row: Row) -> bool:
     return not row.unit.startswith(("cycles", "µs"))
 
 
+def one_sample(row: Row, guests: Guests, seconds: float) -> dict:
+    guests.resume()
+    if row.access_list:
+        guests.settle(True, SETTLE_AGAIN)
+    sample = guests.sample(seconds)
+    guests.pause()
+    return sample
+
+
+def cached_samples(row: Row, guests: Guests, samples: int, seconds: float) -> list[dict]:
+    """Of Open vSwitch with its signature cache. It decides on everything anew when it is told of that, so this is not by turns."""
+    guests.resume()
+    guests.switch.signature_cache(True)
+    guests.settle(True)
+    taken = [guests.sample(seconds) for _ in range(samples)]
+    guests.switch.signature_cache(False)
+    guests.settle(True)
+    guests.pause()
+    return taken
+
+
 def run_row(row: Row, switches: list[Switch], directory: Path, samples: int, seconds: float) -> dict[str, dict]:
     """By switch: samples, and what the guests saw. Open vSwitch is measured with its signature cache too where rules are many."""
-    streams = prepare(row, switches, directory)
+    streams, loaded = prepare(row, switches, directory)
     results: dict[str, dict] = {}
     guests: list[tuple[str, Guests]] = []
     try:
@@ -213,23 +286,16 @@ def run_row(row: Row, switches: list[Switch], directory: Path, samples: int, sec
             switch.resume()
             guests.append((switch.name, Guests(switch, row, streams)))
             time.sleep(WARM_UP)
-            guests[-1][1].pause()
             results[switch.name] = {"samples": []}
-        variants = [(name, each, None) for name, each in guests]
-        if row.access_list and len(guests) > 1:
-            results["with its signature cache"] = {"samples": []}
-            variants.append(("with its signature cache", guests[1][1], True))
+            results[switch.name]["undecided"] = guests[-1][1].settle(not row.unit.startswith("flows/s"))
+            guests[-1][1].pause()
+            if loaded.seconds:
+                results[switch.name].update(load_seconds=loaded.seconds[switch.name], bytes_a_rule=loaded.bytes_a_rule.get(switch.name))
         for _ in range(samples):
-            for name, each, cache in variants:
-                each.resume()
-                if cache:
-                    each.switch.signature_cache(True)
-                    time.sleep(0.5)
-                results[name]["samples"].append(each.sample(seconds))
-                if cache:
-                    each.switch.signature_cache(False)
-                    time.sleep(0.2)
-                each.pause()
+            for name, each in guests:
+                results[name]["samples"].append(one_sample(row, each, seconds))
+        if row.access_list and len(guests) > 1:
+            results["with its signature cache"] = {"samples": cached_samples(row, guests[1][1], samples, seconds)}
     finally:
         for name, each in guests:
             each.switch.resume()
@@ -259,6 +325,8 @@ class Verdict:
     ours: float
     theirs: float | None
     cached: float | None = None     # Open vSwitch with its signature cache
+    peer_ratio: float | None = None # Open vSwitch's figure over its own in row.than
+    loads: str = ""
 
     def ratio(self) -> float | None:
         return self.ours / self.theirs if self.theirs else None
@@ -273,16 +341,34 @@ class Verdict:
         if more_is_better(self.row):
             return "reached" if self.ratio() >= self.row.share else f"short by {100 * (1 - self.ratio() / self.row.share):.0f} %"
         text = "reached" if self.ratio() <= self.row.share else f"short by {100 * (self.ratio() / self.row.share - 1):.0f} %"
+        if self.peer_ratio:
+            text += f" ({self.ratio():.2f} times our own figure; the other's {self.peer_ratio:.2f} times its own)"
         if self.cached:
             text += f" ({self.ours / self.cached:.2f} of the other's with its signature cache)"
-        return text
+        return text + self.loads
 
 
-def judge(row: Row, results: dict[str, dict], names: list[str], before: dict[str, float]) -> Verdict:
-    ours = figure(row, results[names[0]])
-    theirs = before.get(row.than) if row.than else figure(row, results[names[1]]) if len(names) > 1 else None
+def told_loads(results: dict[str, dict], names: list[str]) -> str:
+    told = []
+    for name in names:
+        size = results[name]["bytes_a_rule"]
+        told.append(f"{name} {results[name]['load_seconds']:.1f} s" + (f", {size:,.0f} bytes each" if size else ""))
+    return "; rules loaded: " + ", ".join(told)
+
+
+def judge(row: Row, results: dict[str, dict], names: list[str], before: dict[str, dict[str, float]]) -> Verdict:
+    """`before`: each earlier row's figures by switch."""
+    figures = {name: figure(row, results[name]) for name in names}
+    than = before.get(row.than, {}) if row.than else {}
     cached = results.get("with its signature cache")
-    return Verdict(row, ours, theirs, figure(row, cached) if cached and not row.than else None)
+    verdict = Verdict(row, figures[names[0]], than.get(names[0]) if row.than else figures[names[1]] if len(names) > 1 else None,
+                      figure(row, cached) if cached and not row.than else None)
+    if than and len(names) > 1:
+        verdict.peer_ratio = figures[names[1]] / than[names[1]]
+    if row.long:
+        verdict.loads = told_loads(results, names)
+    before[row.key] = figures
+    return verdict
 
 
 PAIRS = {"plain": (Ours, OpenVswitch), "segments": (Ours, OpenVswitchSegments), "tunnel": (OursTunnel, OpenVswitchTunnel)}
@@ -315,6 +401,7 @@ class Report:
         self.lines: list[str] = []
         self.rows: dict[str, dict] = {}
         self.verdicts: list[Verdict] = []
+        self.figures: dict[str, dict[str, float]] = {}     # by row and switch
 
     def say(self, line: str) -> None:
         self.lines.append(line)
@@ -326,7 +413,7 @@ class Report:
             self.say("|---|" + "---|" * (len(names) + 5))
 
     def add(self, row: Row, results: dict[str, dict], names: list[str]) -> None:
-        verdict = judge(row, results, names, {v.row.key: v.ours for v in self.verdicts})
+        verdict = judge(row, results, names, self.figures)
         self.verdicts.append(verdict)
         cached = results.get("with its signature cache")
         mpps = " / ".join(f"{statistics.median(s['mpps'] for s in results[name]['samples']):.2f}" for name in names)
@@ -352,10 +439,12 @@ class Report:
 def main() -> int:
     args = arguments()
     wanted = args.rows.split(",")
+    wanted += [row.than for row in ROWS if row.key in wanted and row.than]
     if unknown := set(wanted) - {row.key for row in ROWS}:
         print(f"no row {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     take_precedence()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))      # the switches end with this program
     directory = Path(tempfile.mkdtemp(prefix="vm-ports-"))
     report = Report()
     try:

@@ -1,5 +1,5 @@
 """Two switches between the same guests' sockets: ours, and Open vSwitch with DPDK. One worker each, pinned to one core; only one
-of them runs at a time (the other is stopped by SIGSTOP), and each says what its worker's busy time was per packet."""
+of them runs at a time (the other's worker is stopped), and each says what its worker's busy time was per packet."""
 from __future__ import annotations
 
 import os
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+
+import thread_stop
 
 from vswitch.rpc.v1 import stats_pb2, stats_pb2_grpc
 
@@ -56,6 +58,7 @@ class Switch:
     """Ports 1..n are sockets that guests listen at: directory/vmN."""
     name = ""
     worker = ""                 # part of its worker thread's name
+    most_rules = 0              # that it has had at a time, of those that flow_mods() loaded
 
     def __init__(self, directory: Path, n_ports: int, bridges: dict[str, int] | None = None):
         self.directory = directory
@@ -110,12 +113,29 @@ class Switch:
         run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", management)
         run("ovs-ofctl", "-O", "OpenFlow13", "--bundle", "add-flows", management, path)
 
+    def flow_mods(self, sender: Path, messages: Path, bridge: str = "br") -> float:
+        """Replaces all rules by those that OpenFlow 1.3 messages in a file ask for; returns the seconds. `sender`: flow_sender.c's program."""
+        management = self.management / f"{bridge}.mgmt"
+        run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", f"unix:{management}")
+        seconds, errors = run(sender, "file", messages, management).split()
+        if errors != "0":
+            raise RuntimeError(f"{self.name} refused {errors} of the rules")
+        return float(seconds)
+
+    def memory(self) -> int:
+        """Bytes that all its processes have in memory, huge pages apart."""
+        status = [Path(f"/proc/{pid}/status").read_text() for pid in {*self.pids, *(child.pid for child in self.children)}]
+        return sum(int(re.search(r"VmRSS:\s*(\d+)", text)[1]) for text in status) * 1024
+
     def bridge_ports(self) -> list[tuple[str, int, int, Path]]:
         """Bridge, its port's number, the socket's number and path."""
         places = [(bridge, port_no) for bridge, n in self.bridges.items() for port_no in range(1, n + 1)]
         return [(*place, i, path) for i, (place, path) in enumerate(zip(places, self.sockets, strict=True), 1)]
 
     management = Path()         # where the bridges' sockets for ovs-ofctl are
+
+    def keep_flows(self, on: bool) -> None:
+        """Decisions that no packet asked for lately are kept, or not."""
 
     def begin(self) -> None:
         """Busy time counts from here."""
@@ -188,6 +208,7 @@ class OpenVswitch(Switch):
     name = "Open vSwitch with DPDK"
     worker = "pmd"
     settings = ()
+    stopped: int | None = None  # its worker's thread, while it stands still
 
     def __init__(self, directory: Path, n_ports: int, bridges: dict[str, int] | None = None):
         if not OVS_DPDK.exists():
@@ -237,6 +258,27 @@ class OpenVswitch(Switch):
         super().stop()
         HUGE_PAGES.write_text(self.huge_pages)
 
+    def pin(self) -> None:
+        """What it does besides forwarding is done on the other core."""
+        super().pin()
+        for task in Path(f"/proc/{self.pids[0]}/task").iterdir():
+            if self.worker not in (task / "comm").read_text():
+                os.sched_setaffinity(int(task.name), {GUEST_CORE})
+
+    def pause(self) -> None:
+        """Its worker alone (thread_stop.py says why); the others have next to nothing to do meanwhile."""
+        if self.stopped:
+            return
+        threads = [task for task in Path(f"/proc/{self.pids[0]}/task").iterdir() if self.worker in (task / "comm").read_text()]
+        self.stopped = int(threads[0].name)
+        thread_stop.stop(self.stopped)
+
+    def resume(self) -> None:
+        if self.stopped:
+            thread_stop.go_on(self.stopped)
+            self.stopped = None
+            time.sleep(0.05)
+
     def begin(self) -> None:
         run("ovs-appctl", "-t", self.control, "dpif-netdev/pmd-stats-clear")
 
@@ -245,8 +287,17 @@ class OpenVswitch(Switch):
         text = text[text.index("pmd thread"):]
         cycles = re.search(r"avg processing cycles per packet: ([\d.]+)", text)
         packets = re.search(r"packets received: (\d+)", text)
-        decided = re.search(r"miss with success upcall: (\d+)", text)
-        return Busy(int(packets[1]) if packets else 0, float(cycles[1]) if cycles else 0.0, {}, int(decided[1]) if decided else 0)
+        # "Failed" are also those that were decided and sent, but not cached for want of room (ENOSPC, lib/dpif-netdev.c).
+        decided = sum(map(int, re.findall(r"miss with (?:success|failed) upcall: (\d+)", text.split("main thread")[0])))
+        return Busy(int(packets[1]) if packets else 0, float(cycles[1]) if cycles else 0.0, {}, decided)
+
+    def keep_flows(self, on: bool) -> None:
+        """What it has decided stays while it stands still, and is looked at seldom."""
+        settings = ("max-idle", "max-revalidator")
+        if on:
+            run(*self.vsctl[:-1], "set", "Open_vSwitch", ".", *(f"other_config:{name}=100000" for name in settings))
+        else:
+            run(*self.vsctl[:-1], "remove", "Open_vSwitch", ".", "other_config", *settings)
 
     def signature_cache(self, on: bool) -> None:
         run(*self.vsctl[:-1], "set", "Open_vSwitch", ".", f"other_config:smc-enable={str(on).lower()}")

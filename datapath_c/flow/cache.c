@@ -263,8 +263,10 @@ static void lookup_one_mask(struct cache *c, const union key_words *const *keys,
         for (unsigned i = 0; i < n; i++) {
             out[i] = find_key(t, keys[i], hash[i]);
             hits += out[i] != NULL;
-            if (out[i])
+            if (out[i]) {
+                __builtin_prefetch(out[i]->program);
                 __builtin_prefetch(out[i]->counted, 1);
+            }
         }
         /* Where flows are many, a look at one of them isn't worth it. */
         t->recent = n && out[0] && out[n - 1] == out[0] ? out[0] : NULL;
@@ -279,7 +281,7 @@ void cache_lookup_all(struct cache *c, const union key_words *const *keys, unsig
         lookup_one_mask(c, keys, n, out);
         return;
     }
-    if (c->n_tables <= CACHE_FEW_MASKS) {
+    if (!cache_is_exact_first(c)) {
         for (unsigned i = 0; i < n; i++)
             c->megaflow_hits += (out[i] = cache_lookup_masks(c, keys[i])) != NULL;
         return;
@@ -471,6 +473,17 @@ static struct megaflow *next_flow(struct cache *c)
     return m->serial ? m : NULL;
 }
 
+/* The flows that will be looked at next are on their way until then: where all are new, each look would wait for memory. */
+static void fetch_next_flows(const struct cache *c)
+{
+    const struct slab *s = c->room_slab;
+    for (uint32_t i = c->room_at; s && i < c->room_at + ROOM_CHOICE && i < SLAB_FLOWS; i++)
+        __builtin_prefetch(&s->flows[i], 1);
+    if (s && c->room_at + ROOM_CHOICE >= SLAB_FLOWS)
+        for (uint32_t i = 0; s->next && i < c->room_at + ROOM_CHOICE - SLAB_FLOWS; i++)
+            __builtin_prefetch(&s->next->flows[i], 1);
+}
+
 /* Removes what was used longest ago among the next few. Returns where it was: no flow any more. */
 static const struct megaflow *make_room(struct cache *c)
 {
@@ -486,6 +499,10 @@ static const struct megaflow *make_room(struct cache *c)
         if ((uint32_t)seen >= c->n_flows)
             break;
     }
+    /* A line each, far from each other. */
+    __builtin_prefetch(oldest->program);
+    __builtin_prefetch(&oldest->masks->slots[oldest->hash & (oldest->masks->size - 1)], 1);
+    fetch_next_flows(c);
     cache_remove(c, oldest);
     return oldest;
 }
@@ -531,6 +548,7 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
     m->counted = counted;
     m->generation = generation;
     m->used = now;
+    /* With few masks, not before it was hit once: never-seen flows would only push each other out. */
     if (c->n_tables > CACHE_FEW_MASKS)
         emc_put(c, hash, m);
 }

@@ -16,7 +16,8 @@
 #define CACHE_EMC_WAYS 4           /* a cache line of entries that share a place */
 #define CACHE_EMC_MAX 32768        /* places */
 #define CACHE_MAX_MASKS 64
-#define CACHE_FEW_MASKS 2          /* so many are asked sooner than the exact-match level */
+#define CACHE_FEW_MASKS 2          /* so many are asked sooner than the exact-match level, */
+#define CACHE_FEW_FLOWS 1024       /* while their flows are no more, which caches nearby hold; one mask always is */
 #define CACHE_BURST 32             /* keys of one cache_lookup_all */
 #define CACHE_FLOW_BYTES 512     /* of program for each flow that there may be */
 
@@ -78,6 +79,12 @@ void cache_free(struct cache *c);
 
 /* Hash of a packet's whole key. */
 uint32_t key_hash(const union key_words *k);
+
+/* Whether the exact-match level is asked first. */
+static inline bool cache_is_exact_first(const struct cache *c)
+{
+    return c->n_tables > CACHE_FEW_MASKS || (c->n_tables > 1 && c->n_flows > CACHE_FEW_FLOWS);
+}
 
 /* The megaflow for a key, or NULL. It may be stale: compare its generation. */
 struct megaflow *cache_lookup(struct cache *c, const union key_words *k, uint32_t hash);

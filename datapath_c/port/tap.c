@@ -23,6 +23,10 @@
 #endif
 #define TAP_DEFAULT_MTU 1500
 #define SEGMENTS_MAX 128
+#define TCP_HEADERS 66         /* Ethernet, IPv4, TCP with timestamps */
+#define AHEAD (64 - (PACKET_HEADROOM + TCP_HEADERS) % 64)
+
+_Static_assert(PACKET_MAX - AHEAD >= 65535 + 14 + 8, "a whole segment with two tags");
 
 static bool kernel_has_uso;    /* Linux 6.2: it takes and gives UDP segments; set before any tap is used */
 
@@ -145,7 +149,9 @@ static unsigned tap_rx(struct rxq *q, struct port_io *io, struct packet **out, u
         struct packet *p = packet_alloc(io->pool);
         if (!p)
             break;
-        struct iovec v[2] = {{&p->vnet, sizeof p->vnet}, {p->data, PACKET_MAX}};
+        /* Long frames are mostly TCP: the kernel copies its payload from and to a cache line's start, which is faster. */
+        p->data += AHEAD;
+        struct iovec v[2] = {{&p->vnet, sizeof p->vnet}, {p->data, PACKET_MAX - AHEAD}};
         ssize_t got = readv(q->fd, v, 2);
         if (got < (ssize_t)sizeof p->vnet) {
             packet_unref(p);

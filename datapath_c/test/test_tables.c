@@ -105,6 +105,64 @@ static void exact_level_forgets_the_dead(void **state)
     cache_free(c);
 }
 
+/* Twice as many as there may be. */
+static void many_flows_are_kept_apart_and_the_oldest_go(void **state)
+{
+    enum { MOST = 30000, ALL = 2 * MOST };
+    struct cache *c = cache_new(MOST);
+    uint64_t wc[KEY_WORDS] = {[7] = UINT64_MAX};
+    for (uint32_t i = 0; i < ALL; i++) {
+        union key_words k = {.w = {[7] = i + 1}};
+        cache_insert(c, &k, key_hash(&k), wc, i, program(), NULL, NULL, i);
+        if (i + 1 == MOST)
+            for (uint32_t j = 0; j < MOST; j++) {
+                k.w[7] = j + 1;
+                struct megaflow *m = cache_lookup_masks(c, &k);
+                assert_non_null(m);
+                assert_int_equal(m->generation, j);
+            }
+    }
+    assert_int_equal(c->n_flows, MOST);
+    unsigned newer = 0;
+    for (uint32_t j = 0; j < ALL; j++) {
+        union key_words k = {.w = {[7] = j + 1}};
+        struct megaflow *m = cache_lookup_masks(c, &k);
+        if (m)
+            assert_int_equal(m->generation, j);
+        newer += m && j >= MOST;
+    }
+    assert_true(newer > MOST * 9 / 10);
+    cache_free(c);
+}
+
+/* Few masks with many flows: where memory is slow, one look at the exact-match level is better than two at tables. */
+static void many_flows_of_two_masks_are_remembered(void **state)
+{
+    struct cache *c = cache_new(10 * CACHE_FEW_FLOWS);
+    static union key_words keys[CACHE_BURST];
+    const union key_words *burst[CACHE_BURST];
+    struct megaflow *out[CACHE_BURST];
+    for (uint32_t i = 0; i < 4 * CACHE_FEW_FLOWS; i++) {
+        union key_words k = {.w = {[7] = i + 1, [8] = i + 1}};
+        uint64_t wc[KEY_WORDS] = {[7] = UINT64_MAX, [8] = i % 2 ? UINT64_MAX : 0};
+        cache_insert(c, &k, key_hash(&k), wc, i, program(), NULL, NULL, i);
+        assert_int_equal(cache_is_exact_first(c), i >= CACHE_FEW_FLOWS);
+    }
+    for (unsigned i = 0; i < CACHE_BURST; i++) {
+        keys[i] = (union key_words){.w = {[7] = i * 64 + 1, [8] = i * 64 + 1}};
+        burst[i] = &keys[i];
+    }
+    for (int round = 0; round < 2; round++) {
+        uint64_t exact = c->emc_hits;
+        cache_lookup_all(c, burst, CACHE_BURST, out);
+        for (unsigned i = 0; i < CACHE_BURST; i++)
+            assert_int_equal(out[i]->generation, i * 64);
+        if (round)
+            assert_int_equal(c->emc_hits - exact, CACHE_BURST);
+    }
+    cache_free(c);
+}
+
 static void addresses_age_move_and_are_bounded(void **state)
 {
     struct mac_table t;
@@ -131,6 +189,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classifier_finds_what_a_walk_finds), cmocka_unit_test(caches_stay_within_their_bounds),
-        cmocka_unit_test(exact_level_forgets_the_dead), cmocka_unit_test(addresses_age_move_and_are_bounded)};
+        cmocka_unit_test(exact_level_forgets_the_dead), cmocka_unit_test(many_flows_are_kept_apart_and_the_oldest_go),
+        cmocka_unit_test(many_flows_of_two_masks_are_remembered),
+        cmocka_unit_test(addresses_age_move_and_are_bounded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

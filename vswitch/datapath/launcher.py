@@ -71,10 +71,15 @@ def _open_log(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
 
 
+# Rules and what was decided for flows lie in huge pages where the kernel has them to give: with many, walking page tables costs more than
+# the look-up does.
+_TUNABLES = "glibc.malloc.hugetlb=1"
+
+
 def _spawn(argv: Sequence[str], log_fd: int, group: int | None = None) -> subprocess.Popen:
     """With a group, the socket that the datapath makes can be opened by that group."""
     return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log_fd, stderr=log_fd, start_new_session=True,
-                            cwd="/", **({"group": group, "umask": 0o007} if group is not None else {}))
+                            cwd="/", env={"GLIBC_TUNABLES": _TUNABLES, **os.environ}, **({"group": group, "umask": 0o007} if group is not None else {}))
 
 
 class DirectLauncher:
