@@ -6,6 +6,7 @@ loads of claim 2 (isolation.py), a fluid server, one service time for all.
 - `gps`: both get half while both have work (generalized processor sharing: what every fair queueing approximates).
 - `las`: who has had less since it last had nothing to do gets all (least attained service): as much as can be done for who has little to
   do by one who doesn't know what comes.
+- `short`: who has less waiting gets all: what this switch goes by, of those within their shares.
 - `first`: the victim always goes first: no fair scheduler, for the other asks for no more than its share either.
 """
 from __future__ import annotations
@@ -38,7 +39,7 @@ def _steps(end: float, step: float):
 def serve(rule: str, victim: list[float], evil: list[float]) -> list[float]:
     """Sojourn times of the victim's packets, us."""
     events = sorted([(t, 0) for t in victim] + [(t, 1) for t in evil])
-    queues, work, attained = (deque(), deque()), [0.0, 0.0], [0.0, 0.0]     # work: left of all that is queued
+    queues, attained = (deque(), deque()), [0.0, 0.0]
     found: list[float] = []
     now = 0.0
 
@@ -47,7 +48,10 @@ def serve(rule: str, victim: list[float], evil: list[float]) -> list[float]:
             return float(bool(queues[0])), float(bool(queues[1]))
         if rule == "gps" or (rule == "las" and abs(attained[0] - attained[1]) < 1e-9):
             return 0.5, 0.5
-        first = 0 if rule == "first" or attained[0] < attained[1] else 1
+        if rule == "short":
+            first = 0 if sum(left for _, left in queues[0]) <= sum(left for _, left in queues[1]) else 1
+        else:
+            first = 0 if rule == "first" or attained[0] < attained[1] else 1
         return (1.0, 0.0) if first == 0 else (0.0, 1.0)
 
     def until(end: float) -> None:
@@ -84,7 +88,7 @@ def serve(rule: str, victim: list[float], evil: list[float]) -> list[float]:
 def main() -> None:
     ms = float(sys.argv[1]) if sys.argv[1:] else 50
     victim, evil = arrivals(ms, 1)
-    rows = {"alone": serve("gps", victim, []), **{rule: serve(rule, victim, evil) for rule in ("gps", "las", "first")}}
+    rows = {"alone": serve("gps", victim, []), **{rule: serve(rule, victim, evil) for rule in ("gps", "las", "short", "first")}}
     alone = rows["alone"]
     for name, row in rows.items():
         p99, p999 = (row[int(part * len(row))] for part in (0.99, 0.999))

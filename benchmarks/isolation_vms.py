@@ -40,17 +40,18 @@ class Beside:
     rules: list[str]
     sends: list[str]            # of vswitch-guest; its port 2 is the first of the adversary's, 3 where it sends to
     frames: list[bytes] | None = None
-    controls: bool = False      # its controller changes rules meanwhile, as `benchmarks.adversaries flow_mods` does
+    controls: str = ""          # the module whose controller attacks meanwhile
 
 
 def besides() -> list[Beside]:
     forward = ["priority=1,actions=output:2"]
-    tuples, flows, tables, mods = load("tuple_space")[2], load("new_flows")[0], load("tables")[0], load("flow_mods")[0]
+    tuples, flows, tables, mods, asks = load("tuple_space")[2], *(load(name)[0] for name in ("new_flows", "tables", "flow_mods", "stats_requests"))
     return [Beside("small packets", forward, ["2:len=60,burst=8"]), Beside("bursts", forward, ["2:len=60,rate=2000000,train=64,burst=64"]),
             Beside("new flows", flows.rules, ["2:pcap={pcap},burst=8"], flows.frames),
             Beside("tuple space 7360", tuples.rules, ["2:pcap={pcap},burst=8"], tuples.frames),
             Beside("tables", tables.rules, ["2:pcap={pcap},burst=8"], tables.frames),
-            Beside("flow-mods", mods.rules, ["2:pcap={pcap},burst=8"], mods.frames, controls=True)]
+            Beside("flow-mods", mods.rules, ["2:pcap={pcap},burst=8"], mods.frames, controls="flow_mods"),
+            Beside("statistics", asks.rules, ["2:len=60,burst=8"], controls="stats_requests")]
 
 
 class Bench:
@@ -86,7 +87,7 @@ class Bench:
         if not beside or not beside.controls:
             return None
         place = f"unix:{switch.management / 'evil.mgmt'}"
-        return subprocess.Popen(["taskset", "-c", str(GUEST_CORE), sys.executable, "-m", "benchmarks.adversaries", "flow_mods", "--controller",
+        return subprocess.Popen(["taskset", "-c", str(GUEST_CORE), sys.executable, "-m", "benchmarks.adversaries", beside.controls, "--controller",
                                  place, "--seconds", str(self.seconds + 1)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
     def modes(self):
@@ -111,25 +112,25 @@ class Bench:
                 try:
                     seen = self.guest(switch, sends)
                 finally:
-                    mods = int(controller.communicate()[0].split()[0]) if controller else 0
+                    requests = int(controller.communicate()[0].split()[0]) if controller else 0
                 stream = seen["streams"][0]
                 found.setdefault(mode, []).append({
                     **{p: stream["latency"].get(f"{p}_ns", float("nan")) / 1000 for p in ("p50", "p90", "p99", "p999", "max")},
                     "loss": 1 - stream["returned"] / stream["sent"] if stream["sent"] else 1.0, "mpps": seen["ports"][1]["mpps"],
                     "evil_mpps": sum(stream["mpps"] for stream in seen["streams"][1:]),
                     "samples": stream["latency"]["samples"], "samples_in_stalls": stream["stalled"]["samples"],
-                    "p99_with_stalls": stream["stalled"].get("p99_ns", 0) / 1000, "flow_mods": mods,
+                    "p99_with_stalls": stream["stalled"].get("p99_ns", 0) / 1000, "requests": requests,
                     "stalls": seen["stalls"], "stall_ms": seen["stall_ms"]})
         return {mode: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for mode, rows in found.items()}
 
 
-def _mods(row: dict) -> str:
-    return f", {row['flow_mods']:.0f} flow-mods" if row["flow_mods"] else ""
+def _requests(row: dict) -> str:
+    return f", {row['requests']:.0f} of its controller's messages" if row["requests"] else ""
 
 
 def line(name: str, rows: dict[str, dict]) -> list[str]:
     return [f"| {name} | {mode} | {r['p50']:.1f} | {r['p90']:.1f} | {r['p99']:.1f} | {r['p999']:.1f} | {100 * r['loss']:.3f} | {r['mpps']:.3f} | "
-            f"{r['evil_mpps']:.3f}{_mods(r)} | {r['stalls']:.0f}, {r['stall_ms']:.0f} ms |" for mode, r in rows.items()]
+            f"{r['evil_mpps']:.3f}{_requests(r)} | {r['stalls']:.0f}, {r['stall_ms']:.0f} ms |" for mode, r in rows.items()]
 
 
 def say(claims: list[dict], number: str, what: str, reached: str, holds: bool) -> None:

@@ -130,6 +130,12 @@ class Lab:
     def mhz(self) -> float:
         return ffi.cast("struct dp_shm_header *", lib.sim_shm(self._sim)).tsc_hz / 1e6
 
+    def received(self, id: int) -> int:
+        """Packets that were taken for the tenant, by worker 0."""
+        accounts = ffi.new("struct dp_shm_account[]", id + 1)
+        lib.dp_shm_read_accounts(lib.sim_shm(self._sim), 0, ffi.new("struct dp_shm_worker *"), accounts, id + 1)
+        return accounts[id].rx_packets
+
     def accounts(self, n: int) -> tuple[object, list[int]]:
         """Worker 0's row, and each tenant's cycles below `n`."""
         row, accounts = ffi.new("struct dp_shm_worker *"), ffi.new("struct dp_shm_account[]", n)

@@ -26,12 +26,13 @@ class Adversary:
     off_ns: float = 0.0
     ramp: float = 0.0           # part of the time over which the frames that are sent grow from the first few to all
     flow_mods: list[str] = field(default_factory=list)  # that its controller sends in turn without end, as ovs-ofctl add-flows takes them
-    controls: bool = False      # its controller attacks: by flow_mods or, without, by never reading what it is sent
+    asks: list[str] = field(default_factory=list)       # statistics that its controller asks for in a loop
+    controls: bool = False      # its controller attacks: by flow_mods or asking or, without, by never reading what it is sent
     saturates: bool = True      # asks for more than its share
 
 
 NAMES = ("small_packets", "new_flows", "tuple_space", "masks", "ramp", "tables", "groups", "select", "flood", "segments", "malformed",
-         "packet_ins", "churn", "flow_mods", "hidden", "encapsulated", "bursts", "hoard", "wakes", "ports")
+         "packet_ins", "churn", "flow_mods", "stats_requests", "hidden", "encapsulated", "foreign_vni", "bursts", "hoard", "wakes", "ports")
 
 
 def load(name: str) -> list[Adversary]:

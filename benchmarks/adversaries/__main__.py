@@ -76,7 +76,7 @@ def main() -> None:
         sender.start()
     if arguments.controller:
         sent, errors = controller.run(adversary, arguments.controller, arguments.seconds)
-        print(f"{sent} flow-mods, {errors} errors")
+        print(f"{sent} {'answers' if adversary.asks else 'flow-mods'}, {errors} errors")
     if sender:
         sender.join()
 

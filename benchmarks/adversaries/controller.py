@@ -9,10 +9,12 @@ from select import select
 from benchmarks.adversaries import Adversary
 
 VERSION = 4
-HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REQUEST, SET_CONFIG, FLOW_MOD = 0, 1, 2, 3, 5, 9, 14
+HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REQUEST, SET_CONFIG, FLOW_MOD, MULTIPART_REQUEST, MULTIPART_REPLY = 0, 1, 2, 3, 5, 9, 14, 18, 19
+MORE = 1                        # more of this reply follows
 COMMANDS = {"add": 0, "modify": 1, "modify_strict": 2, "delete": 3, "delete_strict": 4}
 WAIT_S = 60                     # for a switch to connect
 ANY_TABLE = 0xff
+ASKED_AHEAD = 8                 # requests without an answer yet
 BURST = 64                      # messages in a write
 
 
@@ -43,6 +45,13 @@ def flow_mod(line: str) -> bytes:
     return _message(FLOW_MOD, fixed + match + bytes(-len(match) % 8) + then)
 
 
+def ask(kind: str) -> bytes:
+    """A request for statistics of everything: flow, aggregate, table or port."""
+    any_rule = bytes((ANY_TABLE, 0, 0, 0)) + b"\xff" * 8 + bytes(4 + 16) + b"\0\x01\0\x04" + bytes(4)
+    number, body = {"flow": (1, any_rule), "aggregate": (2, any_rule), "table": (3, b""), "port": (4, b"\xff" * 4 + bytes(4))}[kind]
+    return _message(MULTIPART_REQUEST, struct.pack("!HH4x", number, 0) + body)
+
+
 def connect(place: str) -> socket.socket:
     """`unix:PATH` or `tcp:HOST:PORT` (where the switch listens), or `ptcp:PORT` (where the switch connects to). ValueError for
     another."""
@@ -62,26 +71,47 @@ def connect(place: str) -> socket.socket:
 
 
 class _Inbox:
-    """Takes what the switch sends apart: counts errors and owes echo replies."""
+    """Takes what the switch sends apart: counts errors and last parts of statistics, and owes echo replies."""
 
     def __init__(self) -> None:
-        self.buffer, self.errors, self.replies = b"", 0, b""
+        self.buffer, self.errors, self.answers, self.replies = b"", 0, 0, b""
 
     def take(self, data: bytes) -> None:
         self.buffer += data
         while len(self.buffer) >= 8 and len(self.buffer) >= (length := int.from_bytes(self.buffer[2:4], "big")) >= 8:
             one, self.buffer = self.buffer[:length], self.buffer[length:]
             self.errors += one[1] == ERROR
+            self.answers += one[1] == MULTIPART_REPLY and not one[11] & MORE
             if one[1] == ECHO_REQUEST:
                 self.replies += _message(ECHO_REPLY, one[8:], int.from_bytes(one[4:8], "big"))
 
 
+def _ask_on(sock: socket.socket, kinds: list[str], end: float) -> tuple[int, int]:
+    requests, inbox, asked = [ask(kind) for kind in kinds], _Inbox(), 0
+    sock.settimeout(0.1)
+    while time.monotonic() < end:
+        out, inbox.replies = inbox.replies, b""
+        while asked - inbox.answers - inbox.errors < ASKED_AHEAD:
+            out, asked = out + requests[asked % len(requests)], asked + 1
+        sock.sendall(out)
+        try:
+            data = sock.recv(1 << 20)
+        except TimeoutError:
+            continue
+        if not data:
+            raise ConnectionError("the switch has closed the connection")
+        inbox.take(data)
+    return inbox.answers, inbox.errors
+
+
 def run(adversary: Adversary, place: str, seconds: float) -> tuple[int, int]:
-    """Sends its flow-mods in turn, as fast as they are taken; without any, asks for whole packet-ins and never reads. Returns how many
-    were sent, and how many errors came back."""
+    """Sends its flow-mods in turn, as fast as they are taken; or asks for its statistics, a few requests ahead of the answers; without
+    either, asks for whole packet-ins and never reads. Returns how many were sent, or answered, and how many errors came back."""
     with connect(place) as sock:
         sock.sendall(_message(HELLO) + _message(FEATURES_REQUEST) + _message(SET_CONFIG, b"\0\0\xff\xff"))
         end = time.monotonic() + seconds
+        if adversary.asks:
+            return _ask_on(sock, adversary.asks, end)
         if not adversary.flow_mods:
             time.sleep(seconds)
             return 0, 0

@@ -19,13 +19,15 @@
 #define PEEK 2                 /* quiet rings at each look */
 #define PEEKS_A_UNIT 3         /* of base/step.h, on virtual clocks */
 #define SWITCH_UNITS 2         /* likewise: leaving a turn for another's */
+#define MANY 1024              /* packets that wait, more than which makes no difference */
 #define FIRST_COST_NS 250      /* of a packet, before any was measured */
 
-/* Whether somebody can come who is due before the slice's end: one who sleeps with a ring that can be looked at, or has just woken. */
+/* Whether somebody can come who is due before the slice's end: one who sleeps with a ring that can be looked at, or goes ahead. */
 static bool to_watch(const struct worker *w, const struct wtenant *t)
 {
     const struct runqueue *q = &w->sched.queue;
-    return q->ops->overtaker && (w->n_quiet > t->n_quiet || (q->n_fresh && !t->subject.entity.boost));
+    const struct entity *e = &t->subject.entity;
+    return q->ops->overtaker && (w->n_quiet > t->n_quiet || (q->n_ahead > (e->boost != 0) && !(e->boost && e->waits == WAITS_UNKNOWN)));
 }
 
 /* Not beside the tunnels' uplink: who waits behind it isn't known yet. On a virtual clock those whom nobody looks for within turns come between
@@ -163,7 +165,7 @@ static bool somebody_woke(struct worker *w)
         if (++w->looks % PEEKS_A_UNIT == 0)
             step_spend(1);
     }
-    return w->sched.queue.n_fresh > (w->running->subject.entity.boost != 0);
+    return w->sched.queue.n_ahead > (w->running->subject.entity.boost != 0);
 }
 
 /* Ends the stretch if that one is, `now`. The change is the other's: from here on, time is not charged to this turn. */
@@ -235,6 +237,7 @@ static void retire_first(struct worker *w, struct wtenant *t)
 {
     struct rxq *q = t->first;
     q->active = false;
+    t->n_active--;
     polling_rest(w, q);
     t->first = q->next;
     if (!t->first)
@@ -250,6 +253,11 @@ static void rotate(struct wtenant *t)
     q->next = NULL;
     t->last->next = q;
     t->last = q;
+}
+
+static uint32_t first_cost(void)
+{
+    return (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
 }
 
 /* So many packets that the turn ends near the slice's end, by what this tenant's packets have cost. */
@@ -290,19 +298,33 @@ static unsigned rx_watching(struct worker *w, struct rxq *q, struct port_io *io,
 }
 
 /* What came meanwhile is gone on with: going to sleep and waking is dearer than a look. It is as if it had, while it goes ahead. Who doesn't any
- * more would after waking, so it does sleep; but not who is settled, for whom there is nothing in that. */
+ * more would after waking, where what waits isn't known, so it does sleep; but not who is settled, for whom there is nothing in that. */
 static void look_again(struct worker *w, struct wtenant *t, struct rxq *q)
 {
     struct entity *e = &t->subject.entity;
     if (!q->next_quiet || !q->port->ops->ready(q))
         return;
-    if (!e->boost && (!e->settled || t->feeds)) {
+    if (e->waits == WAITS_UNKNOWN && !e->boost && (!e->settled || t->feeds)) {
         e->goes_on = true;
         return;
     }
     worker_wake(w, q);
     if (!e->settled)
         e->ran = 0;
+}
+
+void turn_note_waiting(struct worker *w, struct wtenant *t, struct rxq *q, unsigned in_hand)
+{
+    if (!q->port->ops->waiting || atomic_load_explicit(&q->port->underlay, memory_order_relaxed)) {
+        t->subject.entity.waits = WAITS_UNKNOWN;
+        return;
+    }
+    if (!w->sched.queue.ops->protects)
+        return;
+    unsigned more = q->port->ops->waiting(q, MANY);
+    if (t->n_active > 1)
+        more *= t->n_active;
+    t->subject.entity.waits = (uint64_t)(in_hand + more) * (t->cost ? t->cost : first_cost());
 }
 
 static void run_batch(struct worker *w, struct wtenant *t)
@@ -326,6 +348,7 @@ static void run_batch(struct worker *w, struct wtenant *t)
         retire_first(w, t);
     else
         rotate(t);
+    turn_note_waiting(w, t, q, n);
     if (n)
         process_received(w, t, q->port, &io, batch, n);
     if (!steps.ending)
@@ -351,7 +374,7 @@ static void run(void *tenant)
     struct wtenant *t = tenant;
     struct worker *w = t->worker;
     if (!t->cost)
-        t->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;
+        t->cost = first_cost();
     unsigned queues = w->sched.queue.ops->protects ? 0 : count_queues(t);
     t->feeds = false;
     for (bool first = true; t->jobs || t->first; first = false) {

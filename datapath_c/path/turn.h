@@ -63,6 +63,10 @@ static inline unsigned turn_chunk(const struct worker *w)
     return w->watchful ? TURN_CHUNK : BATCH;
 }
 
+/* For the order of turns (sched/policy.h): what the tenant has to do, with `in_hand` packets of that queue, and as many in each of its other
+ * queues as are left in this one. */
+void turn_note_waiting(struct worker *w, struct wtenant *t, struct rxq *q, unsigned in_hand);
+
 /* Ends a suspended turn: packets in flight are dropped (and counted: drop reason "interrupted"). Jobs stay. */
 void turn_end(struct worker *w, struct wtenant *t);
 /* The letter's function is called within the tenant's turn, between two batches. Worker thread. */

@@ -151,6 +151,9 @@ void worker_wake(struct worker *w, struct rxq *q)
     else
         t->first = q;
     t->last = q;
+    t->n_active++;
+    if (!t->subject.entity.runnable)
+        turn_note_waiting(w, t, q, 0);
     worker_runnable(w, t);
 }
 

@@ -28,6 +28,7 @@ struct wtenant {
     struct packet_pool pool;   /* draws on the worker's */
     struct rxq *first, *last;  /* queues that may have packets, served in turn */
     struct packet *patched_first, *patched_last;   /* on their way through a patch port */
+    uint32_t n_active;         /* queues in that list */
     uint32_t n_quiet;          /* rings of its own among the worker's quiet ones */
     struct port *pending;      /* ports with staged packets */
     struct letter *jobs, *last_job;    /* what else is to be done within its turns, in order */

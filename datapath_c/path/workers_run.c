@@ -53,6 +53,7 @@ static void make_inactive(struct wtenant *t, struct rxq *q)
 {
     struct rxq *before = NULL;
     q->active = false;
+    t->n_active--;
     for (struct rxq *at = t->first; at != q; at = at->next)
         before = at;
     if (before)

@@ -63,6 +63,8 @@ struct port_ops {
     /* Of queues that are rings in memory: a busy worker looks at them rather than being told. Whether something waits: a look,
      * no call. */
     bool (*ready)(struct rxq *q);
+    /* About how many wait, at most `most`: likewise a look. NULL where that can't be told. */
+    unsigned (*waiting)(struct rxq *q, unsigned most);
     /* Asks for q->fd to become readable when something comes, or not to. Returns whether something is there already. */
     bool (*notify)(struct rxq *q, bool on);
     /* What the driver knows of itself: lines of a name, a space and a text. 0 or -ENOBUFS. Main thread. */

@@ -167,6 +167,13 @@ static bool vhost_ready(struct rxq *q)
     return q->head || (usable(v) && (v->packed ? packed_ready(v) : split_ready(v)));
 }
 
+static unsigned vhost_waiting(struct rxq *q, unsigned most)
+{
+    struct vhost_ring *v = rx_ring(q);
+    unsigned n = q->n + (!usable(v) ? 0 : v->packed ? packed_waiting(v) : split_waiting(v));
+    return n < most ? n : most;
+}
+
 static bool vhost_notify(struct rxq *q, bool on)
 {
     struct vhost_ring *v = rx_ring(q);
@@ -317,5 +324,5 @@ static int vhost_describe(struct port *p, char *out, size_t size)
 }
 
 const struct port_ops vhost_ops = {.name = "vhost-user", .raw = true, .takes_loans = true, .open = vhost_open, .close = vhost_close, .rx = vhost_rx,
-                                   .tx = vhost_tx, .state = vhost_state, .ready = vhost_ready, .notify = vhost_notify,
+                                   .tx = vhost_tx, .state = vhost_state, .ready = vhost_ready, .waiting = vhost_waiting, .notify = vhost_notify,
                                    .describe = vhost_describe};

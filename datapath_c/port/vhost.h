@@ -144,11 +144,14 @@ void packed_place(struct vhost_ring *v);
 void packed_end(struct vhost_ring *v);
 void split_recall(struct vhost_ring *v);
 bool split_ready(const struct vhost_ring *v);
+unsigned split_waiting(const struct vhost_ring *v);
 /* Asks the guest to kick or not to. Returns whether something is there. */
 bool split_notify(struct vhost_ring *v, bool on);
 unsigned packed_rx(struct vhost_ring *v, struct port_io *io, struct packet **out, unsigned max);
 unsigned packed_tx(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n);
 bool packed_ready(const struct vhost_ring *v);
+/* Within a factor of two. */
+unsigned packed_waiting(const struct vhost_ring *v);
 bool packed_notify(struct vhost_ring *v, bool on);
 
 /* Interrupts the guest. */

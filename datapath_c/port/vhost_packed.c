@@ -360,6 +360,18 @@ bool packed_ready(const struct vhost_ring *v)
     return is_available(v, v->avail, v->avail_wrap);
 }
 
+unsigned packed_waiting(const struct vhost_ring *v)
+{
+    unsigned n = 0;
+    for (unsigned k = 1; k <= v->size; k *= 2) {
+        unsigned at = v->avail + k - 1;
+        if (!is_available(v, (uint16_t)(at < v->size ? at : at - v->size), v->avail_wrap ^ (at >= v->size)))
+            break;
+        n = k;
+    }
+    return n;
+}
+
 bool packed_notify(struct vhost_ring *v, bool on)
 {
     v->quiet = !on;

@@ -340,6 +340,11 @@ bool split_ready(const struct vhost_ring *v)
     return true;
 }
 
+unsigned split_waiting(const struct vhost_ring *v)
+{
+    return (uint16_t)(*(volatile uint16_t *)&v->driver->idx - v->avail);
+}
+
 bool split_notify(struct vhost_ring *v, bool on)
 {
     v->quiet = !on;

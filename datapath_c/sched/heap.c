@@ -119,9 +119,13 @@ void heap_remove(struct heap *h, struct entity *e)
     assert(in_order(h));
 }
 
-void heap_later(struct heap *h, struct entity *e, uint64_t key)
+void heap_change(struct heap *h, struct entity *e, uint64_t key)
 {
+    bool earlier = key_before(key, h->at[e->position].key);
     h->at[e->position].key = key;
-    sift_down(h, e->position);
+    if (earlier)
+        sift_up(h, e->position);
+    else
+        sift_down(h, e->position);
     assert(in_order(h));
 }

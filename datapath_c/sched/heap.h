@@ -26,8 +26,8 @@ void heap_free(struct heap *h);
 /* An entity is in at most one heap: entity->position says where. 0 or -ENOMEM. */
 int heap_add(struct heap *h, struct entity *e, uint64_t key);
 void heap_remove(struct heap *h, struct entity *e);
-/* The entity has a later key than it had. */
-void heap_later(struct heap *h, struct entity *e, uint64_t key);
+/* The entity has another key than it had. */
+void heap_change(struct heap *h, struct entity *e, uint64_t key);
 
 static inline struct entity *heap_least(const struct heap *h)
 {

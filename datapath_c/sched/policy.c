@@ -16,7 +16,8 @@ const char *dp_policy_name(uint32_t number)
 
 void runqueue_init(struct runqueue *q, const struct policy_ops *ops, uint64_t slice)
 {
-    *q = (struct runqueue){.ops = ops, .slice = slice};
+    *q = (struct runqueue){.ops = ops, .slice = slice,
+                           .window_bits = 63 - (unsigned)__builtin_clzll(slice * WINDOW_SLICES | 1)};
 }
 
 void runqueue_destroy(struct runqueue *q)

@@ -9,6 +9,8 @@
 #define VTIME_ONE (1u << 24)
 #define WEIGHT_ONE 840         /* of an entity, for a tenant's weight of 1: divides evenly by up to 8 workers */
 #define SETTLED_SLICES 64      /* who asks for 0.8 of its share has no busy period as long as this: once in 10^8 (M/D/1) */
+#define WAITS_UNKNOWN UINT64_MAX
+#define WINDOW_SLICES 32       /* at most, and at least half as many: who has used something in two of these shares the core */
 #define DEBT_SLICES 1024       /* the most that an entity can owe */
 
 struct entity {                /* a tenant on a worker */
@@ -20,13 +22,19 @@ struct entity {                /* a tenant on a worker */
     uint64_t slice_cycles;
     uint32_t position;         /* in the runqueue's heap or the parked ones', 0 = in none */
     bool runnable, parked;
+    bool active;               /* has used more than next to nothing in the window */
     bool goes_on;              /* will be woken at once, for it has more already */
     bool settled;              /* has had SETTLED_SLICES, in turns of half a slice or more, without a moment in which it had nothing to do: nothing
                                 * that it waits for is short */
     uint32_t lulls;            /* of the runqueue's, that it has seen */
-    uint64_t ran;              /* cycles since it woke, */
-    uint64_t awake;            /* and since it last had nothing, or little, to do */
-    uint64_t boost;            /* virtual time that it goes ahead of its turn, until it has run for a slice since it woke; else 0 */
+    uint64_t awake;            /* cycles since it last had nothing, or little, to do */
+    uint64_t ran;              /* and since it woke, or had nothing for a moment */
+    uint64_t waits;            /* cycles of work that wait, or WAITS_UNKNOWN; its owner says */
+    uint64_t boost;            /* virtual time that it goes ahead of its turn */
+    int64_t excess;            /* cycles beyond its share, less those short of it, forgotten little by little; as of */
+    uint64_t counted;          /* clock */
+    uint64_t used;             /* cycles in the window */
+    uint32_t window;           /* which one that is */
     struct entity *next, *prev;/* in a list */
     uint64_t since;            /* clock: runnable or parked since then */
 };
@@ -36,9 +44,14 @@ struct runqueue {
     struct heap heap;
     uint64_t vtime;            /* of the last one picked: never falls */
     uint64_t slice;            /* cycles */
-    uint32_t n_fresh;          /* runnable ones with a boost */
+    uint32_t n_ahead;          /* runnable ones with a boost */
     uint32_t n_settled;
     uint32_t lulls;            /* runqueue_lull() */
+    uint64_t now;              /* clock; its owner says, before each call */
+    unsigned window_bits;      /* a window is two to the power of so many cycles */
+    uint32_t window;           /* which one it is */
+    uint64_t active, active_before;    /* weight of all who have used more than next to nothing in it, and in the one before */
+    uint64_t per_weight;       /* the part of the core that one of weight 1 has a right to beside these, of 2^40 */
     struct entity *first, *last;
     uint32_t n;
 };
@@ -53,7 +66,7 @@ struct policy_ops {
     struct entity *(*pick)(struct runqueue *q);
     /* Charges the turn of an entity, runnable or not. */
     void (*charge)(struct runqueue *q, struct entity *e, uint64_t cycles);
-    /* An entity that woke, has not run for a slice since, and should have the core rather than the running one after `cycles` of its turn; or
+    /* An entity that goes ahead of its turn and should have the core rather than the running one after `cycles` of its turn; or
      * NULL. Cheap: asked at each look. NULL where turns only end by themselves. */
     struct entity *(*overtaker)(struct runqueue *q, const struct entity *running, uint64_t cycles);
     /* Who would have been picked but for `picked`, whose work was others' and charged to them, or NULL. What it was not charged brings it

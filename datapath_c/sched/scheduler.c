@@ -41,6 +41,7 @@ void scheduler_wake(struct scheduler *s, struct subject *e, uint64_t now)
 {
     if (e->entity.runnable || e->entity.parked)
         return;
+    s->queue.now = now;
     uint64_t due = s->queue.ops->protects ? limit_due(e->limit) : 0;
     if (due > now)
         park(s, e, now, due);
@@ -96,6 +97,7 @@ static void note_pick(struct scheduler *s, struct subject *e, uint64_t now)
 
 struct subject *scheduler_pick(struct scheduler *s, uint64_t now)
 {
+    s->queue.now = now;
     while (s->parked.n && !key_before(now, s->parked.at[1].key)) {
         struct subject *e = (struct subject *)heap_least(&s->parked);
         unpark(s, e, now);
@@ -124,6 +126,7 @@ void scheduler_charge(struct scheduler *s, struct subject *e, uint64_t now, uint
     s->recent[at].id = e->id;
     s->recent[at].end = now;
     s->recent[at].cycles = cycles;
+    s->queue.now = now;
     if (!more)
         runqueue_sleep(&s->queue, &e->entity);     /* first: it needs no place in the order any more */
     runqueue_charge(&s->queue, &e->entity, cycles);

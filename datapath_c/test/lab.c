@@ -169,12 +169,18 @@ static bool lab_ready(struct rxq *q)
     return s->n;
 }
 
+static unsigned lab_waiting(struct rxq *q, unsigned most)
+{
+    struct state *s = state_of(q->port);
+    return !lab_ready(q) ? 0 : s->n < most ? s->n : most;
+}
+
 static bool lab_notify(struct rxq *q, bool on)
 {
     return on && lab_ready(q);
 }
 
-static const struct port_ops lab_ops = {.name = "lab", .rx = lab_rx, .tx = lab_tx, .ready = lab_ready, .notify = lab_notify};
+static const struct port_ops lab_ops = {.name = "lab", .rx = lab_rx, .tx = lab_tx, .ready = lab_ready, .waiting = lab_waiting, .notify = lab_notify};
 
 static void swap_ports(struct datapath *dp, const struct port_ops *from, const struct port_ops *to)
 {

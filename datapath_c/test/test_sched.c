@@ -12,6 +12,7 @@ static void run(struct runqueue *s, struct entity *e, const uint64_t *cost, uint
 {
     for (unsigned i = 0; i < rounds; i++) {
         struct entity *p = runqueue_pick(s);
+        s->now += cost[p - e];
         runqueue_charge(s, p, cost[p - e]);
         spent[p - e] += cost[p - e];
     }
@@ -38,7 +39,7 @@ static void shares_follow_weights_whatever_packets_cost(void **state)
 static void sleepers_bring_no_hoard(void **state)
 {
     struct runqueue s;
-    struct entity e[2] = {{.weight = 100}, {.weight = 100}};
+    struct entity e[2] = {{.weight = 100, .waits = 100 * SLICE}, {.weight = 100, .waits = 100 * SLICE}};
     uint64_t cost[2] = {SLICE, SLICE}, spent[2] = {0};
     runqueue_init(&s, &policy_wfq, SLICE);
     runqueue_wake(&s, &e[0]);
@@ -67,10 +68,85 @@ static void overruns_are_paid_back(void **state)
     runqueue_destroy(&s);
 }
 
-static void who_wakes_within_its_share_has_the_running_ones_turn_ended(void **state)
+static void wait_for(struct runqueue *s, struct entity *e, uint64_t cycles)
+{
+    e->waits = cycles;
+    runqueue_charge(s, e, 0);
+}
+
+/* Of two who are within their shares, the one who has little to do has the other's turn ended: ahead by a few slices at most. */
+static void who_has_little_to_do_goes_ahead_of_who_has_much(void **state)
+{
+    struct runqueue s;
+    struct entity e[2] = {{.weight = 100, .waits = 100 * SLICE}, {.weight = 100, .waits = SLICE / 10}};
+    uint64_t cost[2] = {SLICE, SLICE}, spent[2] = {0};
+    runqueue_init(&s, &policy_wfq, SLICE);
+    s.now = 1;
+    runqueue_wake(&s, &e[0]);
+    runqueue_wake(&s, &e[1]);
+    assert_ptr_equal(runqueue_pick(&s), &e[1]);
+    assert_ptr_equal(s.ops->overtaker(&s, &e[0], 0), &e[1]);
+    assert_null(s.ops->overtaker(&s, &e[1], SLICE));
+    wait_for(&s, &e[1], SLICE);            /* more has come */
+    assert_null(s.ops->overtaker(&s, &e[0], 0));
+    wait_for(&s, &e[1], SLICE / 10);
+    run(&s, e, cost, spent, 100);
+    assert_in_range(spent[1], 50 * SLICE, 57 * SLICE);
+    runqueue_destroy(&s);
+}
+
+/* Never more than a packet waits for it, and it asks for 0.6 of the core: its share is a half. */
+static void who_has_had_more_than_its_share_goes_ahead_of_nobody(void **state)
 {
     struct runqueue s;
     struct entity e[2] = {{.weight = 100}, {.weight = 100}};
+    runqueue_init(&s, &policy_wfq, SLICE);
+    s.now = 1;
+    for (int i = 0; i < 1000; i++)
+        for (int k = 0; k < 2; k++) {
+            uint64_t cycles = k ? SLICE / 10 * 4 : SLICE / 10 * 6;
+            runqueue_wake(&s, &e[k]);
+            assert_ptr_equal(runqueue_pick(&s), &e[k]);
+            s.now += cycles;
+            runqueue_charge(&s, &e[k], cycles);
+            runqueue_sleep(&s, &e[k]);
+        }
+    runqueue_wake(&s, &e[0]);
+    runqueue_wake(&s, &e[1]);
+    assert_int_equal(e[0].boost, 0);
+    assert_true(e[1].boost);
+    runqueue_destroy(&s);
+}
+
+/* What it was short of its share while it slept lets it have more than that for a few slices, and not for as long as it slept. */
+static void who_slept_soon_goes_ahead_of_nobody(void **state)
+{
+    struct runqueue s;
+    struct entity e[2] = {{.weight = 100}, {.weight = 100, .waits = 100 * SLICE}};
+    runqueue_init(&s, &policy_wfq, SLICE);
+    s.now = 1;
+    runqueue_wake(&s, &e[0]);
+    runqueue_wake(&s, &e[1]);
+    runqueue_charge(&s, &e[0], 1);
+    runqueue_sleep(&s, &e[0]);
+    for (int i = 0; i < 10000; i++) {
+        s.now += SLICE;
+        runqueue_charge(&s, &e[1], SLICE);
+    }
+    unsigned slices = 0;
+    for (runqueue_wake(&s, &e[0]); e[0].boost && slices < 1000; slices++) {
+        s.now += SLICE;
+        runqueue_charge(&s, &e[1], 0);     /* it is there, and has a share */
+        runqueue_charge(&s, &e[0], SLICE);
+    }
+    assert_in_range(slices, 2, 12);
+    runqueue_destroy(&s);
+}
+
+static void who_wakes_with_what_nobody_knows_of_is_left_alone_for_a_slice(void **state)
+{
+    struct runqueue s;
+    struct entity e[2] = {{.weight = 100, .waits = WAITS_UNKNOWN}, {.weight = 100, .waits = WAITS_UNKNOWN}};
     uint64_t cost[2] = {SLICE, SLICE}, spent[2] = {0};
     runqueue_init(&s, &policy_wfq, SLICE);
     runqueue_wake(&s, &e[0]);
@@ -504,7 +580,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_follow_weights_whatever_packets_cost), cmocka_unit_test(sleepers_bring_no_hoard),
         cmocka_unit_test(overruns_are_paid_back),
-        cmocka_unit_test(who_wakes_within_its_share_has_the_running_ones_turn_ended), cmocka_unit_test(who_owes_ends_nobodys_turn),
+        cmocka_unit_test(who_has_little_to_do_goes_ahead_of_who_has_much),
+        cmocka_unit_test(who_has_had_more_than_its_share_goes_ahead_of_nobody),
+        cmocka_unit_test(who_slept_soon_goes_ahead_of_nobody),
+        cmocka_unit_test(who_wakes_with_what_nobody_knows_of_is_left_alone_for_a_slice), cmocka_unit_test(who_owes_ends_nobodys_turn),
         cmocka_unit_test(a_lull_makes_all_equal),
         cmocka_unit_test(turns_may_be_longer_once_all_have_been_busy_for_long), cmocka_unit_test(the_heap_is_in_order),
         cmocka_unit_test(sleeping_entities_are_never_picked),

@@ -31,11 +31,11 @@ def test_a_victim_within_its_share_loses_nothing_and_waits_for_no_slice(open_loo
     on = beside("wfq", open_loop, ADVERSARIES[name], 5 * MS)
     assert on["loss"] == 0 and on["accounted"] == 1
     assert on["longest_us"] <= 2
-    if name in ("bursts", "wakes"):     # as light as the victim: it gets its half of the core, at the worst
-        assert on["max_us"] <= half_a_core(each_ns, 5 * MS)["max_us"] + 1.4
+    assert on["max_us"] - alone["max_us"] <= 3
+    if name == "bursts":        # as light as the victim: fair schedulers that don't see what waits make it 2.9 and 3.9 times (benchmarks/ideal_fair.py)
+        assert on["p99_us"] <= 1.35 * alone["p99_us"] and on["p999_us"] <= 2 * alone["p999_us"]
         return
     assert on["p99_us"] <= 1.25 * alone["p99_us"] + 0.01 and on["p999_us"] <= 1.5 * alone["p999_us"]
-    assert on["max_us"] - alone["max_us"] <= 3
 
 
 def test_flow_mods_are_carried_out_meanwhile(open_loop):
@@ -102,7 +102,7 @@ def uplink_each_ns():
 def test_an_adversary_behind_the_same_uplink(uplink_each_ns, name):
     alone = over_uplink("wfq", uplink_each_ns, None, 5 * MS)
     on = over_uplink("wfq", uplink_each_ns, ADVERSARIES[name], 5 * MS)
-    assert on["loss"] == 0 and on["delivered"] == on["offered"]
+    assert on["loss"] == 0 and on["delivered"] >= on["offered"] - 1     # which may have come at the end
     assert on["max_us"] - alone["max_us"] <= 5 and on["longest_us"] <= 2
 
 
@@ -113,6 +113,14 @@ def test_what_is_nobodys_is_charged_to_nobody_else(uplink_each_ns):
     assert on["loss"] == 0 and on["max_us"] - alone["max_us"] <= 5
     assert on["victim_cycles"] <= 1.01 * alone["victim_cycles"]
     assert on["infra_cycles"] > 2 * alone["infra_cycles"]
+
+
+def test_a_tunnel_s_vni_from_elsewhere_is_not_that_tunnel_s_packet(uplink_each_ns):
+    """The victim's VNI, through a port of the adversary's own."""
+    alone = over_uplink("wfq", uplink_each_ns, None, 5 * MS)
+    on = over_uplink("wfq", uplink_each_ns, ADVERSARIES["foreign VNI"], 5 * MS, inside=True)
+    assert on["victim_received"] in (on["offered"], on["offered"] - 1) and on["loss"] == 0
+    assert on["victim_cycles"] <= 1.01 * alone["victim_cycles"] and on["evil_cycles"] > 2 * MS
 
 
 def test_a_ramp_behind_the_same_uplink_for_long(uplink_each_ns):

@@ -65,6 +65,16 @@ def test_one_that_never_reads_stays_connected(daemon):
     assert play("packet_ins", "--controller", f"unix:{daemon.management()}").stdout == "0 flow-mods, 0 errors\n"
 
 
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+def test_statistics_are_answered_and_none_is_refused(daemon, tcp_port, kind):
+    rules = load("stats_requests")[0].rules
+    for rule in rules[:20]:
+        daemon.ofctl("add-flow", rule)
+    place = f"unix:{daemon.management()}" if kind == "unix" else f"tcp:127.0.0.1:{tcp_port}"
+    answers, _, errors, _ = play("stats_requests", "--controller", place).stdout.split()
+    assert int(answers) > 100 and int(errors) == 0
+
+
 def test_what_cannot_be(daemon):
     assert "neither unix:PATH" in play("flow_mods", "--controller", "nowhere").stderr
     assert "its controller does nothing" in play("masks", "--controller", "unix:/x").stderr
