@@ -94,8 +94,10 @@ def switch() -> Iterator[str]:
                                        f"{directory}/run", "--config", str(config), "--stop-datapath"], stdout=file, stderr=file)
         try:
             path = f"{directory}/run/br.mgmt"
-            deadline = time.monotonic() + 20
-            while not Path(path).exists() and time.monotonic() < deadline:
+            deadline = time.monotonic() + 60
+            while not Path(path).exists():
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the switch does not listen after 60 s")
                 time.sleep(0.05)
             time.sleep(0.5)
             yield path
