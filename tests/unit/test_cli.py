@@ -1,10 +1,11 @@
 """The command line against a server in another thread: what it prints, and how it refuses."""
 import asyncio
+import contextlib
 import io
 import json
+import re
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
@@ -137,9 +138,14 @@ def test_configuration(vswitch, tmp_path):
 def test_events(server, vswitch):
     watch = subprocess.Popen([sys.executable, "-P", "-m", "vswitch.cli.main", "--server", server, "event", "watch", "--kind",
                               "tenant", "--count", "1"], stdout=subprocess.PIPE, text=True)
-    time.sleep(1)
-    vswitch("tenant", "add", "red")
-    assert watch.communicate(timeout=10)[0] == "tenant added red\n"
+    printed, added = "", 0
+    while not printed:          # it says nothing of when it begins to watch
+        assert added < 30
+        vswitch("tenant", "add", f"red{added}")
+        added += 1
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            printed = watch.communicate(timeout=1)[0]
+    assert re.fullmatch(r"tenant added red\d+\n", printed)
 
 
 BAD = [
