@@ -189,12 +189,13 @@ int handle_bundle_discard(struct client *c, const struct dp_msg *m, const uint8_
 
 #define DUMP_MAX (DP_MSG_MAX - sizeof(struct dp_msg))
 #define DUMP_STEP 60000        /* bytes of entries in a reply: with its headers, one multipart message of OpenFlow's */
+#define DUMP_ENOUGH_BESIDE 12000       /* while another tenant's requests wait for each */
 
 static bool dump_step(struct client *c, const struct dp_msg *request, void *context)
 {
     static uint8_t data[DUMP_STEP];
     bool end;
-    size_t len = flow_dump_next(context, data, sizeof data, &end);
+    size_t len = flow_dump_next(context, data, sizeof data, lanes_beside(c) ? DUMP_ENOUGH_BESIDE : sizeof data, &end);
     if (end)
         reply(c, request, data, len);
     else

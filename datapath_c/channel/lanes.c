@@ -5,6 +5,8 @@
 #include "sched/policy.h"
 
 #define LANE_SLICE_US 50       /* of one tenant's work, while others wait */
+#define BESIDE_US 10000        /* since two tenants' requests came one after the other: there are likely more */
+#define UNREAD_BESIDE 32768    /* bytes that a client has not read yet, beyond which parts of replies wait meanwhile */
 
 struct request {
     struct request *next;
@@ -37,6 +39,8 @@ struct lanes {
     struct runqueue queue;
     struct lane *of[DP_MAX_TENANTS];
     struct lane *current;
+    const struct lane *latest; /* that a request came for */
+    uint64_t beside_until;
     uint64_t deadline;
     uint32_t n_blocked;        /* lanes with work whose clients don't read what they get */
 };
@@ -135,6 +139,10 @@ bool lanes_add(struct lanes *l, struct client *c, const struct dp_msg *m, const 
     struct request *r = lane ? malloc(sizeof *r + m->len) : NULL;
     if (!r)
         return false;
+    if (lane != l->latest) {
+        l->beside_until = l->latest ? clock_now() + clock_from_us(BESIDE_US) : 0;
+        l->latest = lane;
+    }
     r->next = NULL;
     r->client = c;
     r->state = NULL;
@@ -179,6 +187,21 @@ void **lanes_state(struct client *c)
     return l->current && l->current->first ? &l->current->first->state : &none;
 }
 
+static bool is_beside(const struct lanes *l)
+{
+    return l->beside_until && clock_now() < l->beside_until;
+}
+
+bool lanes_beside(const struct client *c)
+{
+    return is_beside(client_lanes(c));
+}
+
+bool lanes_wait_for_reader(const struct lanes *l)
+{
+    return l->n_blocked && is_beside(l);
+}
+
 static bool can_request(const struct lane *lane)
 {
     return lane->first && client_reads(lane->first->client);
@@ -186,7 +209,8 @@ static bool can_request(const struct lane *lane)
 
 static bool can_reply(const struct lane *lane)
 {
-    return lane->jobs && client_has_room(lane->jobs->client);
+    const struct client *c = lane->jobs ? lane->jobs->client : NULL;
+    return c && client_has_room(c) && !(lanes_beside(c) && client_unread(c) > UNREAD_BESIDE);
 }
 
 /* One request, or as much of it as the slice has room for; or one part of a reply. */

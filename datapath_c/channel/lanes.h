@@ -27,6 +27,12 @@ int lanes_continue(struct lanes *l, struct client *c, const struct dp_msg *reque
                    bool (*step)(struct client *, const struct dp_msg *, void *), void (*release)(void *), void *context,
                    fault *f);
 
+/* Whether there are parts of replies that wait for a client to read what it got, which nothing tells of, as another tenant's requests
+ * come and are to find little in front of their answers. */
+bool lanes_wait_for_reader(const struct lanes *l);
+
+/* For handlers: whether requests of several tenants come, so that parts of a reply are to be short. */
+bool lanes_beside(const struct client *c);
 /* For handlers: whether to make way, and where what was begun is kept (freed with free()). */
 bool lanes_slice_over(const struct client *c);
 void **lanes_state(struct client *c);

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -25,7 +27,8 @@
 #define REQUESTS_PER_TURN 64
 #define LETTERS_PER_TURN 64
 #define TICK_US 100            /* of housekeeping, likewise */
-#define TURN_US 500            /* of tenants' work between two looks at what has come */
+#define LOOK_AGAIN_US 50       /* for a client that is to read */
+#define TURN_US 50             /* of tenants' work between two looks at what has come: another tenant's request may have */
 
 struct outgoing {
     struct outgoing *next;
@@ -75,6 +78,12 @@ bool client_reads(const struct client *c)
 bool client_has_room(const struct client *c)
 {
     return c->waiting < QUEUE_LOW;
+}
+
+size_t client_unread(const struct client *c)
+{
+    int bytes = 0;
+    return ioctl(c->fd, SIOCOUTQ, &bytes) < 0 || bytes < 0 ? 0 : (size_t)bytes;
 }
 
 struct datapath *client_datapath(struct client *c)
@@ -544,12 +553,19 @@ static void carry_out_letters(struct server *s)
     }
 }
 
+static int wait_for_events(struct server *s, struct epoll_event *events, int max, bool more)
+{
+    struct timespec soon = {.tv_nsec = LOOK_AGAIN_US * 1000};
+    return !more && lanes_wait_for_reader(s->lanes) ? epoll_pwait2(s->epoll_fd, events, max, &soon, NULL)
+                                                    : epoll_wait(s->epoll_fd, events, max, more ? 0 : -1);
+}
+
 bool server_run(struct server *s)
 {
     struct epoll_event events[64];
     bool more = false;
     while (!s->stop) {
-        int n = epoll_wait(s->epoll_fd, events, 64, more ? 0 : -1);
+        int n = wait_for_events(s, events, 64, more);
         for (int i = 0; i < n && !s->stop; i++)
             on_event(s, &events[i]);
         carry_out_letters(s);

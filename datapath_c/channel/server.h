@@ -45,5 +45,7 @@ void client_queued(struct client *c, long bytes);
 /* Whether so little waits for the client that it may be answered; that it may be sent parts of long replies. */
 bool client_reads(const struct client *c);
 bool client_has_room(const struct client *c);
+/* Bytes that lie in the socket, as the kernel counts them. */
+size_t client_unread(const struct client *c);
 
 #endif

@@ -173,7 +173,7 @@ void flow_dump_free(struct flow_dump *d)
     free(d);
 }
 
-size_t flow_dump_next(struct flow_dump *d, uint8_t *out, size_t size, bool *end)
+size_t flow_dump_next(struct flow_dump *d, uint8_t *out, size_t size, size_t enough, bool *end)
 {
     size_t len = 0;
     *end = false;
@@ -196,6 +196,8 @@ size_t flow_dump_next(struct flow_dump *d, uint8_t *out, size_t size, bool *end)
             }
         }
         d->cursor.at = r->next;
+        if (len >= enough)
+            return len;
     }
     *end = true;
     return len;

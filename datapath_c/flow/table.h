@@ -68,8 +68,8 @@ bool bridge_expire(struct bridge *b, uint64_t now, uint64_t until);
  * importance, in as many steps as its reader likes. A rule that is there all the while is told of once; one that comes or
  * goes meanwhile, perhaps. NULL with a fault. */
 struct flow_dump *flow_dump_new(struct bridge *b, const uint8_t *request, size_t len, uint64_t now, fault *f);
-/* Whole entries up to `size` bytes; `*end` is set with the last. */
-size_t flow_dump_next(struct flow_dump *d, uint8_t *out, size_t size, bool *end);
+/* Whole entries up to `size` bytes, and no further one once there are `enough`; `*end` is set with the last. */
+size_t flow_dump_next(struct flow_dump *d, uint8_t *out, size_t size, size_t enough, bool *end);
 void flow_dump_free(struct flow_dump *d);
 /* One rule as such an entry; `size` of 65536 is always enough. */
 size_t flow_entry_put(const struct rule *r, uint64_t now, uint8_t *out, size_t size);

@@ -248,7 +248,7 @@ int sim_flow_stats(struct sim *s, uint32_t bridge, const uint8_t *request, uint3
     bool end;
     if (!d)
         return -error->error;
-    size_t n = flow_dump_next(d, out, size, &end);
+    size_t n = flow_dump_next(d, out, size, size, &end);
     flow_dump_free(d);
     return end ? (int)n : -ENOBUFS;
 }

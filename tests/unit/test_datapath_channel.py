@@ -270,3 +270,24 @@ async def test_attach_to_another_version(tmp_path):
         await Client.attach(str(tmp_path / "s"))
     await task
     server.close()
+
+
+async def test_one_request_is_under_way_while_those_about_another_bridge_come():
+    peer = Peer()
+    alone = [peer.channel.request(lib.DP_BARRIER, 1) for _ in range(3)]
+    assert [peer.receive()[0].xid for _ in alone] == [1, 2, 3]      # several at once, where nobody waits behind them
+    other = peer.channel.request(lib.DP_BARRIER, 2)
+    beside = peer.channel.request(lib.DP_BARRIER, 1)
+    assert peer.receive()[0].object == 2
+    peer.sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        peer.receive()
+    for xid in (1, 2, 3):
+        peer.send(lib.DP_BARRIER, xid)
+    await asyncio.gather(*alone)
+    head, _ = peer.receive()
+    assert (head.xid, head.object) == (5, 1)
+    for xid in (4, 5):
+        peer.send(lib.DP_BARRIER, xid)
+    await asyncio.gather(other, beside)
+    peer.channel.close()

@@ -31,7 +31,9 @@ _QUIET = lib.DP_F_QUIET
 _READS_PER_TURN = 64        # messages taken before other tasks of the loop get their turn
 _SECONDS_PER_TURN = 0.0001  # likewise
 _SOON = 0.0002              # after a message: there are likely more behind it
-_WINDOW = 8                 # requests about one bridge under way in the datapath
+_WINDOW = 8                 # requests about one bridge under way in the datapath,
+_WINDOW_BESIDE = 1          # and while requests about another come, which wait behind them there
+_IN_USE = 0.01              # seconds since the last of these
 _UNANSWERED = 8             # posts about one bridge in a row that are answered only if they are refused
 _IN_ORDER = {lib.DP_FLOW_MOD, lib.DP_PACKET_OUT, lib.DP_BARRIER}    # whose answer tells that earlier posts were carried out
 _MICROSECONDS = 100         # that an exchange waits for its answer: several times what the datapath takes
@@ -75,6 +77,8 @@ class Channel:
         self._under_way: dict[int, int] = {}                # requests that were sent and not answered, by object
         self._waiting: dict[int, deque[bytes]] = {}         # those that wait for these
         self._unanswered: dict[int, list[int]] = {}         # posts that may be under way still, by object
+        self._latest = 0                                    # the object of the latest request,
+        self._beside_until = 0.0                            # and until when those about others are thought to go on
         self._xid = 0
         self._closed = ""
         self._room = memoryview(bytearray(lib.DP_MSG_MAX))
@@ -181,7 +185,13 @@ class Channel:
         return True
 
     def _is_behind(self, object_: int) -> bool:
-        return object_ in self._waiting or self._under_way.get(object_, 0) >= _WINDOW
+        if object_ != self._latest:
+            self._beside_until = monotonic() + _IN_USE if self._latest else 0.0
+            self._latest = object_
+        if object_ in self._waiting:
+            return True
+        ahead = self._under_way.get(object_, 0)
+        return ahead >= _WINDOW or ahead >= _WINDOW_BESIDE and monotonic() < self._beside_until
 
     def _start(self, type_: int, flags: int, body: bytes, entry: _Pending) -> None:
         self._xid = xid = self._xid % 0xffffffff + 1
