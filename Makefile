@@ -56,7 +56,7 @@ test-fuzz: deps-test $(VENV)/.ready
 # The whole switch with the datapath under the sanitizers: traffic, crashes, changes under traffic, sessions. About four minutes, so not a
 # part of make test.
 SANITIZED := test_churn test_crash_traffic test_vxlan_kernel test_tap_queues test_daemon_openflow test_daemon_controllers \
-  test_daemon_crash test_vhost_user test_vxlan_uplink test_vxlan_kernel_routes test_afxdp test_rebalance
+  test_daemon_crash test_vhost_user test_vxlan_uplink test_vxlan_kernel_routes test_vxlan_steering test_afxdp test_rebalance
 test-sanitized: test-c build
 	$(SUDO) env PATH="$$PATH" VSWITCH_SKIP_NOTHING=1 UBSAN_OPTIONS=halt_on_error=1 VSWITCH_DATAPATH=$(CURDIR)/build/asan/datapath_c/vswitch-datapath \
 	  $(BIN)/python -P -m pytest -q $(SANITIZED:%=tests/system/%.py)

@@ -19,6 +19,7 @@ struct port;
 struct bridge;
 struct megaflow;
 struct qos;
+struct steering;
 
 /* What a driver needs of the worker that calls it. */
 struct port_io {
@@ -67,6 +68,8 @@ struct port_ops {
     unsigned (*waiting)(struct rxq *q, unsigned most);
     /* Asks for q->fd to become readable when something comes, or not to. Returns whether something is there already. */
     bool (*notify)(struct rxq *q, bool on);
+    /* Of drivers that can leave packets to the kernel: what is the VTEP's, which a port with conf.steering takes alone. Main thread. */
+    void (*steer)(struct port *p, const struct steering *what);
     /* What the driver knows of itself: lines of a name, a space and a text. 0 or -ENOBUFS. Main thread. */
     int (*describe)(struct port *p, char *out, size_t size);
 };

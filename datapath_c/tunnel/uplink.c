@@ -10,6 +10,7 @@
 #include "flow/bridge.h"
 #include "flow/openflow.h"
 #include "path/worker.h"
+#include "port/steering.h"
 #include "tunnel/ask.h"
 #include "tunnel/inner.h"
 #include "tunnel/vtep.h"
@@ -41,6 +42,24 @@ void uplink_added(struct datapath *dp, struct port *p)
         return;
     atomic_store_explicit(&dp->vtep->uplink.port, p, memory_order_release);
     atomic_store_explicit(&p->underlay, true, memory_order_release);
+    uplink_steer(dp, dp->vtep);
+}
+
+void uplink_steer(struct datapath *dp, const struct vtep *v)
+{
+    static const struct steering nothing;
+    struct steering its = {0};
+    struct port *up = v ? atomic_load(&v->uplink.port) : NULL;
+    if (up) {
+        its.port = htobe16(v->conf.port);
+        its.own = !v->conf.uplink_device[0];
+        memcpy(&its.local4, v->conf.local4.ip + 12, 4);
+        if (!v->conf.any6)
+            memcpy(its.local6, v->conf.local6.ip, 16);
+    }
+    for (uint32_t i = 0; i < DP_MAX_PORTS; i++)
+        if (dp->ports[i] && dp->ports[i]->ops->steer)
+            dp->ports[i]->ops->steer(dp->ports[i], dp->ports[i] == up ? &its : &nothing);
 }
 
 bool uplink_removed(struct datapath *dp, struct port *p)

@@ -37,6 +37,9 @@ void uplink_added(struct datapath *dp, struct port *p);
 /* Returns whether it was the uplink: turns that may be sending through it must be ended. */
 bool uplink_removed(struct datapath *dp, struct port *p);
 
+/* Tells all ports' drivers what is the VTEP's (port/steering.h): its uplink's is `v`'s, all others' nothing. `v` may be NULL. */
+void uplink_steer(struct datapath *dp, const struct vtep *v);
+
 /* Takes what is the VTEP's out of a batch that its uplink has received: frames of tunnels go to their VNI's port's queue, ARP is answered
  * or noted. Returns how many are left. The port's worker. */
 unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, struct packet **batch, unsigned n);
