@@ -488,6 +488,7 @@ struct dp_shm_port {
     uint64_t rx_errors;
     uint64_t tx_errors;
     uint64_t cycles;       /* spent on what it received, all stages */
+    uint64_t rx_merged;    /* vxlan: TCP segments that rx_packets doesn't count, since they became part of one before them */
 };
 
 /* ---- What the cffi module offers besides ---- */

@@ -274,5 +274,5 @@ static int netdev_describe(struct port *p, char *out, size_t size)
     return (size_t)at < size ? 0 : -ENOBUFS;
 }
 
-const struct port_ops netdev_ops = {.name = "netdev", .raw = true, .open = netdev_open, .close = netdev_close, .rx = netdev_rx,
+const struct port_ops netdev_ops = {.name = "netdev", .merges = true, .raw = true, .open = netdev_open, .close = netdev_close, .rx = netdev_rx,
                                     .tx = netdev_tx, .state = netdev_state, .steer = netdev_steer, .describe = netdev_describe};

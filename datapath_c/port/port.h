@@ -49,6 +49,7 @@ struct rxq {
 
 struct port_ops {
     const char *name;
+    bool merges;               /* it takes large TCP segments, and each call costs much: they are worth making (merge.h) */
     bool takes_loans;          /* tx copes with packets whose rest is on loan */
     bool raw;                  /* tx needs the frame alone: neither the packet's offsets nor its hash */
     /* Fills in what `conf` leaves open. 0 or a negative errno with a fault; the port is freed by the caller then. */
@@ -95,6 +96,7 @@ struct port {
     _Atomic uint32_t config;   /* OFPPC_* */
     _Atomic uint32_t state;    /* OFPPS_* */
     _Atomic bool underlay;     /* it is, or was, the VTEP's uplink: tunnel/uplink.h looks at what it receives first */
+    _Atomic bool merges;       /* a tunnel's: what came through it last went to a port that does */
     uint32_t mtu;              /* bytes of IP, 0 = no limit */
     uint64_t opened;           /* clock */
     void *driver;
