@@ -23,6 +23,7 @@ stty -echo
 for module in MODULES; do insmod /$module.ko; done
 ip link set lo up
 cd /tmp
+dmesg -n 1
 echo READY
 PS1= sh
 """
