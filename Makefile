@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 15
 MESSAGES ?= 1000000
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python test-qemu ryu-env bench bench-vm bench-rules bench-containers bench-netdev bench-instructions bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env soak clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python test-qemu ryu-env bench bench-vm bench-rules bench-containers bench-netdev bench-tunnel bench-instructions bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env soak clean
 
 all: build
 
@@ -56,7 +56,7 @@ test-fuzz: deps-test $(VENV)/.ready
 # The whole switch with the datapath under the sanitizers: traffic, crashes, changes under traffic, sessions. About four minutes, so not a
 # part of make test.
 SANITIZED := test_churn test_crash_traffic test_vxlan_kernel test_tap_queues test_daemon_openflow test_daemon_controllers \
-  test_daemon_crash test_vhost_user test_vxlan_uplink test_vxlan_kernel_routes test_afxdp test_rebalance
+  test_daemon_crash test_vhost_user test_vxlan_uplink test_vxlan_kernel_routes test_vxlan_steering test_vxlan_merge test_afxdp test_rebalance
 test-sanitized: test-c build
 	$(SUDO) env PATH="$$PATH" VSWITCH_SKIP_NOTHING=1 UBSAN_OPTIONS=halt_on_error=1 VSWITCH_DATAPATH=$(CURDIR)/build/asan/datapath_c/vswitch-datapath \
 	  $(BIN)/python -P -m pytest -q $(SANITIZED:%=tests/system/%.py)
@@ -100,6 +100,10 @@ bench-containers: deps-test build
 # netdev ports by AF_XDP, beside AF_PACKET.
 bench-netdev: deps-test build
 	$(SUDO) $(BIN)/python -P benchmarks/netdev_ports.py
+
+# TCP through a VXLAN tunnel into a container; BESIDE=FILE, another build's vswitch-datapath, by turns.
+bench-tunnel: deps-test build
+	$(SUDO) $(BIN)/python -P benchmarks/tunnel_tcp.py $(if $(BESIDE),--beside $(BESIDE))
 
 # Instructions per packet and stage between virtual machines, counted; BEFORE=FILE compares with an earlier run's.
 bench-instructions: deps-test build

@@ -19,11 +19,11 @@ PER_ROUND, FEW, MANY = 3200, 10, 20      # packets of a round of the program; ro
 LEAST = 0.02
 WORKS = {"port rule, 60 bytes": [], "the same, packed rings": ["packed"], "1,000 flows, port rule": ["flows=1000"],
          "1,000 flows, rule on nw_dst": ["flows=1000", "rule=address"], "never-seen flows": ["flows=16000000", "rule=source"],
-         "1,514-byte frames": ["len=1514"]}
+         "1,514-byte frames": ["len=1514"], "VXLAN encapsulation": ["tunnel=out"], "VXLAN decapsulation": ["tunnel=in"]}
 # By function, then by the source file that it is in.
 STAGES = [("rx", r"^(split_rx|packed_rx|vhost_rx|rx_watching)"), ("tx", r"^(split_tx|packed_tx|vhost_tx|send_batch)|^path/tx"),
           ("rings", r"^port/"), ("parse", r"^path/parse"), ("slow", r"^(path/slow_path|flow/(translate|table|classifier))"),
-          ("lookup", r"^(path/lookup|flow/cache)"), ("act", r"^path/(act|output|headers)"), ("process", r"^path/process"),
+          ("lookup", r"^(path/lookup|flow/cache)"), ("act", r"^path/(act|output|headers)"), ("process", r"^path/process"), ("tunnel", r"^tunnel/"),
           ("turn", r"^(path/(turn|worker|polling)|sched/)|^fiber_swap"), ("libc", r"mem(cpy|move|set|cmp)|malloc|calloc|free")]
 
 

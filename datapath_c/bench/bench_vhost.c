@@ -2,7 +2,9 @@
  * switch's code costs, without what the caches of two cores cost each other; under callgrind its instructions can be counted
  * (worker_step; with a slice=1000000, as under it time passes fifty times as fast). With cores=GUEST,WORKER on a core each, as the machine would run them.
  * rule=source: besides, a rule on a source address that no packet has, so that each address is a flow that the tables decide on.
- * Usage: bench_vhost [len=60] [flows=1] [rounds=300] [batch=32] [rule=port|address|source] [packed] [cores=0,1] [slice=US] */
+ * tunnel=out: the second guest is the other end of a VXLAN tunnel, whose uplink is its port; tunnel=in: likewise, and it is the one that
+ * sends. The cycles are both tenants' then.
+ * Usage: bench_vhost [len=60] [flows=1] [rounds=300] [batch=32] [rule=port|address|source] [tunnel=out|in] [packed] [cores=0,1] [slice=US] */
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -16,8 +18,16 @@
 #include "bench/guest_port.h"
 #include "flow/table.h"
 #include "path/worker.h"
+#include "tunnel/vtep.h"
+#include "tunnel/vxlan.h"
 
 #define PER_ROUND 3200
+#define VNI 1001
+#define NEAR {{[10] = 255, 255, 198, 51, 100, 1}}
+#define FAR {{[10] = 255, 255, 198, 51, 100, 2}}
+/* To NEAR, and in it 60 bytes of UDP. */
+#define THROUGH_TUNNEL "0200000001010200000001020800450000600000400040110000c6336402c6336401c00012b5004c0000080000000003e900" \
+    "02000000000202000000000108004500002e00004000401100000a0000010a00000203e80050001a0000000000000000000000000000000000000000"
 
 static struct guest_port guests[2];
 static const char *trouble;
@@ -37,8 +47,8 @@ static int compare(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* in_port 1 (with more than one flow: and IPv4 to 10.0.0.0/8): output to port 2. */
-static void add_rule(struct bridge *b, bool address, bool source)
+/* in_port 1 (with more than one flow: and IPv4 to 10.0.0.0/8): output to port 2; or the other way. */
+static void add_rule(struct bridge *b, bool address, bool source, bool back)
 {
     static const uint8_t port_rule[] = {0, 1, 0, 12, 0x80, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0};
     static const uint8_t address_rule[] = {0, 1, 0, 30, 0x80, 0, 0, 4, 0, 0, 0, 1, 0x80, 0, 10, 2, 8, 0, 0x80, 0, 0x19, 8, 10, 0, 0, 0,
@@ -57,6 +67,10 @@ static void add_rule(struct bridge *b, bool address, bool source)
         memset(body + OFP_FLOW_MOD_FIXED + 26, 255, 4);
     }
     memcpy(body + OFP_FLOW_MOD_FIXED + n, output, sizeof output);
+    if (back) {
+        body[OFP_FLOW_MOD_FIXED + 11] = 2;
+        body[OFP_FLOW_MOD_FIXED + n + 15] = 1;
+    }
     if (flow_mod(b, body, OFP_FLOW_MOD_FIXED + n + sizeof output, &r, &f)) {
         fprintf(stderr, "%s\n", f.reason);
         exit(1);
@@ -79,7 +93,7 @@ static void drain(struct guest_ring *r, unsigned *n)
 struct options {
     unsigned length, flows, rounds, batch, slice;
     int cores[2];              /* guests', worker's; -1: both here, by turns */
-    bool address, source, packed;
+    bool address, source, packed, out, in;
 };
 
 static bool parse_options(struct options *o, int argc, char **argv)
@@ -89,6 +103,10 @@ static bool parse_options(struct options *o, int argc, char **argv)
         const char *a = argv[i];
         if (!strcmp(a, "packed"))
             o->packed = true;
+        else if (!strcmp(a, "tunnel=out"))
+            o->out = true;
+        else if (!strcmp(a, "tunnel=in"))
+            o->in = true;
         else if (!strcmp(a, "rule=address"))
             o->address = true;
         else if (!strcmp(a, "rule=source"))
@@ -111,12 +129,13 @@ static void stay_on(int core)
 }
 
 static struct load stream;
+static unsigned sender;        /* of the guests */
 static unsigned received, returned;
 static _Atomic bool over;
 
 static void send_batch_of(unsigned n)
 {
-    struct guest_ring *out = &guests[0].rings[1];
+    struct guest_ring *out = &guests[sender].rings[1];
     for (unsigned i = 0; i < n; i++) {
         uint16_t slot = guest_ring_slot(out);
         guest_ring_put(out, slot, load_frame(&stream, guest_ring_frame(out, slot), 0));
@@ -130,10 +149,10 @@ static void *play_guests(void *options)
     const struct options *o = options;
     stay_on(o->cores[0]);
     while (!over) {
-        drain(&guests[0].rings[1], &returned);
-        if (guests[0].rings[1].n_free >= o->batch)
+        drain(&guests[sender].rings[1], &returned);
+        if (guests[sender].rings[1].n_free >= o->batch)
             send_batch_of(o->batch);
-        drain(&guests[1].rings[0], &received);
+        drain(&guests[!sender].rings[0], &received);
     }
     return NULL;
 }
@@ -148,14 +167,44 @@ static uint64_t run_round(struct worker *w, const struct options *o, const struc
             continue;
         }
         worker_account(w, &w->row->system[DP_SYS_IDLE]);
-        drain(&guests[0].rings[1], &returned);
+        drain(&guests[sender].rings[1], &returned);
         send_batch_of(o->batch);
         for (unsigned all = received, i = 0; i < 1000 && received - all < o->batch; i++) {
             worker_step(w);
-            drain(&guests[1].rings[0], &received);
+            drain(&guests[!sender].rings[0], &received);
         }
     }
     return account->rx_packets - before;
+}
+
+static void must(int e, const fault *f)
+{
+    if (e) {
+        fprintf(stderr, "%s: %s\n", f->field, f->reason);
+        exit(1);
+    }
+}
+
+/* Port 2 of the first bridge, whose uplink is to be port 1 of the second. */
+static void add_tunnel(struct datapath *dp)
+{
+    static const struct dp_addr near = NEAR, far = FAR;
+    struct dp_vtep v = {.local4 = near, .uplink_bridge = "under", .uplink_port = "wire"};
+    struct dp_tenant t = {.id = 2, .weight = 1};
+    struct dp_bridge b = {.id = 2, .tenant = 2, .name = "under"};
+    struct dp_port p = {.bridge = 1, .port_no = 2, .kind = DP_PORT_VXLAN, .vni = VNI, .name = "vx"};
+    fault f;
+    must(datapath_set_tenant(dp, &t, &f), &f);
+    must(datapath_set_bridge(dp, &b, &f), &f);
+    must(vtep_set(dp, &v, &f), &f);
+    must(datapath_add_port(dp, &p, &f), &f);
+    must(vxlan_set_remotes(datapath_port(dp, 1, 2, &f), &far, 1, &f), &f);
+    neighbour_tell(neighbour_find(&dp->vtep->uplink.neighbours, &far, true), (const uint8_t *)"\2\0\0\0\1\2");
+}
+
+static uint64_t cycles(const struct datapath *dp, int stage)
+{
+    return shm_account(dp, 0, 1)->cycles[stage] + shm_account(dp, 0, 2)->cycles[stage];
 }
 
 int main(int argc, char **argv)
@@ -173,8 +222,13 @@ int main(int argc, char **argv)
     struct dp_bridge b = {.id = 1, .tenant = 1};
     datapath_set_tenant(dp, &t, &f);
     datapath_set_bridge(dp, &b, &f);
+    bool tunnel = o.in || o.out;
+    sender = o.in;
+    if (tunnel)
+        add_tunnel(dp);
     for (uint32_t i = 0; i < 2; i++) {
-        struct dp_port p = {.bridge = 1, .port_no = i + 1, .kind = DP_PORT_VHOST_USER};
+        struct dp_port p = {.bridge = tunnel && i ? 2 : 1, .port_no = tunnel ? 1 : i + 1, .kind = DP_PORT_VHOST_USER, .name = "wire",
+                            .mac = {2, 0, 0, 0, 1, 1}};
         snprintf(p.socket, sizeof p.socket, "/tmp/bench_vhost.%d.%u", (int)getpid(), i);
         if (datapath_add_port(dp, &p, &f)) {
             fprintf(stderr, "%s\n", f.reason);
@@ -183,9 +237,9 @@ int main(int argc, char **argv)
         guests[i] = (struct guest_port){.path = strdup(p.socket), .n_pairs = 1, .size = 256, .buffer_len = 2048, .frame_max = 2048,
                                         .packed = o.packed};
     }
-    add_rule(dp->bridges[1], o.address, false);
+    add_rule(dp->bridges[1], o.address, false, o.in);
     if (o.source)
-        add_rule(dp->bridges[1], true, true);
+        add_rule(dp->bridges[1], true, true, o.in);
     pthread_t thread;
     pthread_create(&thread, NULL, open_guests, NULL);
     for (int i = 0; !ready || i < 100; i += ready) {
@@ -201,8 +255,11 @@ int main(int argc, char **argv)
     if (o.slice)
         w->slice = w->stall = clock_from_us(o.slice);
     struct dp_shm_account *account = shm_account(dp, 0, 1);
-    char text[64];
-    snprintf(text, sizeof text, "0:len=%u,flows=%u", o.length, o.flows);
+    char text[512];
+    if (o.in)
+        strcpy(text, "0:hex=" THROUGH_TUNNEL);
+    else
+        snprintf(text, sizeof text, "0:len=%u,flows=%u", o.length, o.flows);
     if (load_parse(&stream, text))
         return 1;
     if (o.cores[0] >= 0) {
@@ -213,11 +270,12 @@ int main(int argc, char **argv)
     uint64_t packets = 0, turns = account->turns;
     for (unsigned r = 0; r < o.rounds; r++) {
         uint64_t before[DP_N_STAGES], polls = w->row->system[DP_SYS_POLL];
-        memcpy(before, account->cycles, sizeof before);
+        for (int s = 0; s < DP_N_STAGES; s++)
+            before[s] = cycles(dp, s);
         uint64_t n = run_round(w, &o, account);
         packets += n;
         for (int s = 0; s < DP_N_STAGES; s++)
-            cost[r][s] = (double)(account->cycles[s] - before[s]) / (double)n;
+            cost[r][s] = (double)(cycles(dp, s) - before[s]) / (double)n;
         cost[r][DP_N_STAGES] = (double)(w->row->system[DP_SYS_POLL] - polls) / (double)n;
     }
     double total = 0, *column = calloc(o.rounds, sizeof *column);

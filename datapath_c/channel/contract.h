@@ -18,7 +18,7 @@
 #include <stdint.h>
 /* cffi: begin */
 
-#define DP_CONTRACT_VERSION 2
+#define DP_CONTRACT_VERSION 3
 #define DP_MSG_MAX 65536
 #define DP_NAME_MAX 64
 #define DP_EVENT_BACKLOG 512
@@ -141,6 +141,11 @@ enum dp_xdp_mode {         /* how a netdev port comes to AF_XDP; the names are O
     DP_XDP_GENERIC = 4     /* the kernel's own, which every interface has */
 };
 
+enum dp_steering {         /* which of the packets that a netdev port's device receives are the switch's */
+    DP_STEER_ALL = 0,
+    DP_STEER_VTEP = 1      /* the tunnel end point's, while the port is its uplink; all else is the kernel's stack's */
+};
+
 enum dp_policy {           /* who runs next on a worker */
     DP_POLICY_WFQ = 0,     /* by virtual time and weight */
     DP_POLICY_ROUND_ROBIN = 1,
@@ -248,6 +253,7 @@ struct dp_port {
     uint32_t reason;       /* in DP_EV_PORT_STATUS: enum dp_port_reason */
     uint32_t speed_kbps;   /* read only */
     uint32_t busy_poll;    /* netdev with an xdp_mode: microseconds that one look may poll the driver's queue for, 0 = it interrupts */
+    uint32_t steering;     /* netdev: enum dp_steering */
     uint8_t mac[6];        /* zero = the datapath picks one */
     uint8_t client;        /* vhost-user: 1 = connect to the socket, 0 = listen there */
     uint8_t xdp_mode;      /* netdev: enum dp_xdp_mode */
@@ -482,6 +488,7 @@ struct dp_shm_port {
     uint64_t rx_errors;
     uint64_t tx_errors;
     uint64_t cycles;       /* spent on what it received, all stages */
+    uint64_t rx_merged;    /* vxlan: TCP segments that rx_packets doesn't count, since they became part of one before them */
 };
 
 /* ---- What the cffi module offers besides ---- */

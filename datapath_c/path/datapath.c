@@ -294,6 +294,8 @@ static int check_port(struct datapath *dp, const struct dp_port *c, struct bridg
         return fault_set(f, EINVAL, "queues", "%u is more than %u", c->n_queues, PORT_MAX_QUEUES);
     if (c->xdp_mode > DP_XDP_GENERIC)
         return fault_set(f, EINVAL, "xdp_mode", "unknown mode %u", c->xdp_mode);
+    if (c->steering > DP_STEER_VTEP)
+        return fault_set(f, EINVAL, "steering", "unknown value %u", c->steering);
     if (c->busy_poll > INT32_MAX)
         return fault_set(f, EINVAL, "busy_poll", "%u microseconds are too many", c->busy_poll);
     if (c->kind == DP_PORT_PATCH) {

@@ -217,6 +217,20 @@ void worker_process(struct worker *w, struct wtenant *t, struct packet **packets
     finish(w, t);
 }
 
+/* Takes what is the tunnels' out of the batch; returns how many packets are left. */
+static unsigned take_tunnels(struct worker *w, struct wtenant *t, struct port *port, struct packet **batch, unsigned n)
+{
+    unsigned kept = 0;
+    for (unsigned at = 0, here; at < n; kept += here) {
+        struct packet **from = batch + at;
+        at += uplink_receive(w, t, port, from, n - at, &here);
+        memmove(batch + kept, from, here * sizeof *from);
+        if (at < n)
+            turn_check(w);
+    }
+    return kept;
+}
+
 void process_received(struct worker *w, struct wtenant *t, struct port *port, struct port_io *io, struct packet **batch, unsigned n)
 {
     struct arrived a = note_arrival(port, batch, n);
@@ -231,7 +245,7 @@ void process_received(struct worker *w, struct wtenant *t, struct port *port, st
         return;
     }
     if (__builtin_expect(atomic_load_explicit(&port->underlay, memory_order_relaxed), 0)) {
-        unsigned kept = uplink_receive(w, t, port, batch, n);
+        unsigned kept = take_tunnels(w, t, port, batch, n);
         if (kept < n)
             a = note_arrival(port, batch, kept);
         n = kept;

@@ -56,6 +56,14 @@ static void give_up(struct wtenant *t, struct stage *s, unsigned from)
         packet_unref(s->at[i]);
 }
 
+/* Where packets of a tunnel go last: whether large segments are worth making of its next (tunnel/uplink.c). */
+static void note_receiver(const struct packet *p, const struct port *out)
+{
+    struct port *from = p->rx_port;
+    if (from && from->ops == &vxlan_ops && atomic_load_explicit(&from->merges, memory_order_relaxed) != out->ops->merges)
+        atomic_store_explicit(&from->merges, out->ops->merges, memory_order_relaxed);
+}
+
 /* The driver gets all at once where that fits into the slice, else a few at a time. */
 static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
 {
@@ -65,6 +73,7 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     bool ring = is_ring(out);
     for (unsigned i = 0; !ring && i < s->n; i++)
         packet_whole(s->at[i]);
+    note_receiver(s->at[0], out);
     uint64_t packets = io.counters->tx_packets, bytes = io.counters->tx_bytes;
     if (!s->cost)
         s->cost = (uint32_t)(clock_hz / 1000000 * FIRST_COST_NS / 1000) + 1;

@@ -16,6 +16,7 @@
 
 struct afxdp {
     struct xdp_program program;
+    struct steerer steerer;    /* of a port that takes the VTEP's packets alone; else without maps */
     bool native;
     bool partial;              /* the other end may leave checksums open, and the frame doesn't say so: a veth's */
     uint32_t busy_poll;        /* microseconds, 0 = not */
@@ -39,7 +40,7 @@ static int open_all(struct afxdp *x, const struct port *p, const struct dp_port 
                     fault *f)
 {
     unsigned n = p->n_queues, opened = 0;
-    int e = xdp_program_attach(&x->program, ifindex, n, native, f);
+    int e = xdp_program_attach(&x->program, ifindex, n, native, conf->steering ? &x->steerer : NULL, f);
     for (; !e && opened < n; opened++) {
         struct xdp_socket *s = &x->sockets[opened];
         if ((e = xdp_socket_open(s, ifindex, opened, p->mtu, copying, f)))
@@ -81,12 +82,16 @@ int afxdp_open(struct port *p, const struct dp_port *conf, int ifindex, fault *f
     if (!x)
         return fault_set(f, ENOMEM, "", "out of memory");
     memset(x, 0, sizeof *x);
+    x->steerer = (struct steerer){-1, -1};
     p->n_queues = receive;
     x->n_senders = send < receive ? send : receive;
     x->busy_poll = conf->busy_poll;
     x->partial = device_is_veth(conf->ifname);
-    int e = open_as(x, p, conf, ifindex, f);
+    int e = conf->steering ? steerer_open(&x->steerer, receive, f) : 0;
+    if (!e)
+        e = open_as(x, p, conf, ifindex, f);
     if (e) {
+        steerer_close(&x->steerer);
         p->n_queues = 1;
         free(x);
         return e;
@@ -100,8 +105,17 @@ int afxdp_open(struct port *p, const struct dp_port *conf, int ifindex, fault *f
 
 static void afxdp_close(struct port *p, bool keep)
 {
-    close_all(p->driver, p->n_queues);
-    free(p->driver);
+    struct afxdp *x = p->driver;
+    close_all(x, p->n_queues);
+    steerer_close(&x->steerer);
+    free(x);
+}
+
+static void afxdp_steer(struct port *p, const struct steering *what)
+{
+    struct afxdp *x = p->driver;
+    if (p->conf.steering)
+        steerer_set(&x->steerer, what);
 }
 
 static struct xdp_socket *socket_of(struct rxq *q)
@@ -240,18 +254,23 @@ static int afxdp_describe(struct port *p, char *out, size_t size)
     size_t at = 0;
 #define SAY(...) (at += at < size ? (size_t)snprintf(out + at, size - at, __VA_ARGS__) : 0)
     SAY("io af_xdp\nxdp_mode %s\nprogram %s\n", mode_names[p->conf.xdp_mode], x->native ? "native" : "generic");
+    if (p->conf.steering)
+        SAY("steering vtep\n");
     if (x->busy_poll)
         SAY("busy_poll %u microseconds\n", x->busy_poll);
     for (unsigned i = 0; i < p->n_queues; i++) {
         struct xdp_losses l;
         xdp_socket_losses(&x->sockets[i], &l);
-        SAY("queue.%u %s, worker %u, lost %llu too long, %llu with a full ring, %llu without frames\n", i,
+        SAY("queue.%u %s, worker %u, lost %llu too long, %llu with a full ring, %llu without frames", i,
             x->sockets[i].zero_copy ? "zero-copy" : "copy", p->queues[i].worker, (unsigned long long)l.too_long,
             (unsigned long long)l.ring_full, (unsigned long long)l.no_frames);
+        if (p->conf.steering)
+            SAY(", %llu left to the kernel", (unsigned long long)steerer_passed(&x->steerer, i));
+        SAY("\n");
     }
 #undef SAY
     return at < size ? 0 : -ENOBUFS;
 }
 
 const struct port_ops afxdp_ops = {.name = "netdev", .raw = true, .takes_loans = true, .close = afxdp_close, .rx = afxdp_rx, .tx = afxdp_tx,
-                                   .state = afxdp_state, .describe = afxdp_describe};
+                                   .state = afxdp_state, .steer = afxdp_steer, .describe = afxdp_describe};

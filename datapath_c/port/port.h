@@ -19,6 +19,7 @@ struct port;
 struct bridge;
 struct megaflow;
 struct qos;
+struct steering;
 
 /* What a driver needs of the worker that calls it. */
 struct port_io {
@@ -48,6 +49,7 @@ struct rxq {
 
 struct port_ops {
     const char *name;
+    bool merges;               /* it takes large TCP segments, and each call costs much: they are worth making (merge.h) */
     bool takes_loans;          /* tx copes with packets whose rest is on loan */
     bool raw;                  /* tx needs the frame alone: neither the packet's offsets nor its hash */
     /* Fills in what `conf` leaves open. 0 or a negative errno with a fault; the port is freed by the caller then. */
@@ -67,6 +69,8 @@ struct port_ops {
     unsigned (*waiting)(struct rxq *q, unsigned most);
     /* Asks for q->fd to become readable when something comes, or not to. Returns whether something is there already. */
     bool (*notify)(struct rxq *q, bool on);
+    /* Of drivers that can leave packets to the kernel: what is the VTEP's, which a port with conf.steering takes alone. Main thread. */
+    void (*steer)(struct port *p, const struct steering *what);
     /* What the driver knows of itself: lines of a name, a space and a text. 0 or -ENOBUFS. Main thread. */
     int (*describe)(struct port *p, char *out, size_t size);
 };
@@ -92,6 +96,7 @@ struct port {
     _Atomic uint32_t config;   /* OFPPC_* */
     _Atomic uint32_t state;    /* OFPPS_* */
     _Atomic bool underlay;     /* it is, or was, the VTEP's uplink: tunnel/uplink.h looks at what it receives first */
+    _Atomic bool merges;       /* a tunnel's: what came through it last went to a port that does */
     uint32_t mtu;              /* bytes of IP, 0 = no limit */
     uint64_t opened;           /* clock */
     void *driver;

@@ -200,5 +200,5 @@ static uint32_t tap_state(struct port *p)
     return flags >= 0 && !(flags & IFF_UP) ? OFPPS_LINK_DOWN : OFPPS_LIVE;
 }
 
-const struct port_ops tap_ops = {.name = "tap", .open = tap_open, .close = tap_close, .rx = tap_rx, .tx = tap_tx,
+const struct port_ops tap_ops = {.name = "tap", .merges = true, .open = tap_open, .close = tap_close, .rx = tap_rx, .tx = tap_tx,
                                  .state = tap_state};

@@ -13,7 +13,7 @@ static long bpf(int command, union bpf_attr *attr)
     return syscall(SYS_bpf, command, attr, sizeof *attr);
 }
 
-static int load(int map_fd)
+static int load(int map_fd, fault *f)
 {
     /* return bpf_redirect_map(map, ctx->rx_queue_index, XDP_PASS); */
     const struct bpf_insn code[] = {
@@ -31,10 +31,11 @@ static int load(int map_fd)
     a.insn_cnt = sizeof code / sizeof code[0];
     a.license = (uintptr_t)"Apache-2.0";
     strcpy(a.prog_name, "vswitch");
-    return (int)bpf(BPF_PROG_LOAD, &a);
+    int fd = (int)bpf(BPF_PROG_LOAD, &a);
+    return fd >= 0 ? fd : fault_set(f, errno, "xdp_mode", "the program isn't taken: %s", strerror(errno));
 }
 
-int xdp_program_attach(struct xdp_program *x, int ifindex, unsigned n_queues, bool native, fault *f)
+int xdp_program_attach(struct xdp_program *x, int ifindex, unsigned n_queues, bool native, const struct steerer *steerer, fault *f)
 {
     union bpf_attr a;
     *x = (struct xdp_program){.map_fd = -1, .link_fd = -1};
@@ -44,11 +45,10 @@ int xdp_program_attach(struct xdp_program *x, int ifindex, unsigned n_queues, bo
     a.max_entries = n_queues;
     if ((x->map_fd = (int)bpf(BPF_MAP_CREATE, &a)) < 0)
         return fault_set(f, errno, "xdp_mode", "no map of sockets: %s", strerror(errno));
-    int program = load(x->map_fd);
+    int program = steerer ? steerer_load_xdp(steerer, x->map_fd, f) : load(x->map_fd, f);
     if (program < 0) {
-        int e = errno;
         xdp_program_detach(x);
-        return fault_set(f, e, "xdp_mode", "the program isn't taken: %s", strerror(e));
+        return program;
     }
     memset(&a, 0, sizeof a);
     a.link_create.prog_fd = (uint32_t)program;

@@ -10,6 +10,8 @@
 #include "flow/bridge.h"
 #include "flow/openflow.h"
 #include "path/worker.h"
+#include "port/merge.h"
+#include "port/steering.h"
 #include "tunnel/ask.h"
 #include "tunnel/inner.h"
 #include "tunnel/vtep.h"
@@ -17,6 +19,7 @@
 
 #define STALE_S 30             /* a neighbour that was not heard of for so long is asked again, and used meanwhile */
 #define BACKLOG 256            /* frames of a VNI that wait for its tenant's turns: more would have left the caches when it is theirs */
+#define MERGED_AT_ONCE 4       /* segments, 600 cycles each, before others may have the core */
 #define TAKE_UNITS 2           /* of base/step.h, on virtual clocks: what a packet is told apart and decapsulated for */
 #define TTL 64
 #define FIRST_PORT 49152       /* of the source ports that flows are spread over (RFC 7348, 5) */
@@ -41,6 +44,24 @@ void uplink_added(struct datapath *dp, struct port *p)
         return;
     atomic_store_explicit(&dp->vtep->uplink.port, p, memory_order_release);
     atomic_store_explicit(&p->underlay, true, memory_order_release);
+    uplink_steer(dp, dp->vtep);
+}
+
+void uplink_steer(struct datapath *dp, const struct vtep *v)
+{
+    static const struct steering nothing;
+    struct steering its = {0};
+    struct port *up = v ? atomic_load(&v->uplink.port) : NULL;
+    if (up) {
+        its.port = htobe16(v->conf.port);
+        its.own = !v->conf.uplink_device[0];
+        memcpy(&its.local4, v->conf.local4.ip + 12, 4);
+        if (!v->conf.any6)
+            memcpy(its.local6, v->conf.local6.ip, 16);
+    }
+    for (uint32_t i = 0; i < DP_MAX_PORTS; i++)
+        if (dp->ports[i] && dp->ports[i]->ops->steer)
+            dp->ports[i]->ops->steer(dp->ports[i], dp->ports[i] == up ? &its : &nothing);
 }
 
 bool uplink_removed(struct datapath *dp, struct port *p)
@@ -149,6 +170,7 @@ struct demux {
     bool fed;                  /* its queue has got something, and nobody was woken */
     struct dp_addr from;
     uint64_t source;           /* MAC address that was learned there last */
+    unsigned merged;           /* segments, in this batch */
 };
 
 static void wake_fed(struct worker *w, struct demux *d)
@@ -180,6 +202,19 @@ static void learn(struct worker *w, struct demux *d, const struct packet *p, con
     d->from = *from;
 }
 
+/* Behind what waits already, or as part of it where that is worth while: which may be since an earlier batch. */
+static void queue(struct worker *w, struct demux *d, struct packet *p)
+{
+    struct rxq *q = &d->port->queues[0];
+    if (q->tail && atomic_load_explicit(&d->port->merges, memory_order_relaxed) && merge_segment(q->tail, p)) {
+        shm_port(w->dp, w->id, d->port->slot)->rx_merged++;
+        d->merged++;
+        packet_unref(p);
+    } else {
+        d->fed |= rxq_push(q, p);
+    }
+}
+
 /* Decapsulates, and queues for whom it is. Returns the tenant, or NULL when it is nobody's. What finds no room is dropped before more is
  * done for it. */
 static struct wtenant *take_tunnelled(struct worker *w, struct vtep *v, struct demux *d, struct packet *p, uint32_t outer)
@@ -208,7 +243,7 @@ static struct wtenant *take_tunnelled(struct worker *w, struct vtep *v, struct d
         memcpy(k->tun_src, from.ip, 16);
         memcpy(k->tun_dst, v6 ? v->conf.local6.ip : v->conf.local4.ip, 16);
         learn(w, d, p, &from);
-        d->fed |= rxq_push(&d->port->queues[0], p);
+        queue(w, d, p);
     }
     return t;
 }
@@ -225,20 +260,23 @@ static void charge_owner(struct worker *w, uint64_t *bucket, struct wtenant *own
     worker_charge(w, owner, share);
 }
 
-unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, struct packet **batch, unsigned n)
+unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, struct packet **batch, unsigned n, unsigned *kept)
 {
     struct vtep *v = __atomic_load_n(&w->dp->vtep, __ATOMIC_ACQUIRE);
-    if (!v || atomic_load_explicit(&v->uplink.port, memory_order_acquire) != up || w->id)
+    if (!v || atomic_load_explicit(&v->uplink.port, memory_order_acquire) != up || w->id) {
+        *kept = n;
         return n;
+    }
     struct wtenant *owners[BATCH];
     struct demux d = {0};
-    unsigned kept = 0, taken = 0;
+    unsigned taken = 0, done = 0;
+    *kept = 0;
     uint64_t *bucket = w->clerk.bucket, mac = own_mac(v, up);
     bool kernel = v->conf.uplink_device[0];
     worker_account(w, bucket);
     uint64_t before = w->now;
-    for (unsigned i = 0; i < n; i++) {
-        struct packet *p = batch[i];
+    while (done < n && d.merged < MERGED_AT_ONCE) {
+        struct packet *p = batch[done++];
         uint16_t type = p->len >= 42 ? get16(p->data + 12) : 0;
         uint32_t outer = type == 0x0800 ? outer_headers(v, mac, p) : type == 0x86dd ? outer_headers6(v, mac, p) : 0;
         if (outer) {
@@ -250,19 +288,19 @@ unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, st
         } else if (!kernel && type && type != 0x0800 && ask_take(w, up, v, p)) {
             packet_unref(p);
         } else {
-            batch[kept++] = p;
+            batch[(*kept)++] = p;
         }
     }
     wake_fed(w, &d);
-    step_spend(n * TAKE_UNITS);
+    step_spend(done * TAKE_UNITS);
     worker_account(w, bucket);
-    uint64_t each = (w->now - before) / n;
+    uint64_t each = (w->now - before) / done;
     for (unsigned i = 0, k; i < taken; i += k) {
         for (k = 1; i + k < taken && owners[i + k] == owners[i]; k++)
             ;
         charge_owner(w, bucket, owners[i], k, each);
     }
-    return kept;
+    return done;
 }
 
 /* ---- sending ---- */

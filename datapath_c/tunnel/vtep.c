@@ -208,6 +208,7 @@ int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f)
     /* The same UDP port can't be bound twice: the old socket is closed first and opened again if the new one fails. */
     if (old)
         stop_receiving(dp, old);
+    uplink_steer(dp, NULL);
     e = open_family(v, 0, f);
     if (!e)
         e = open_family(v, 1, f);
@@ -217,11 +218,13 @@ int vtep_set(struct datapath *dp, const struct dp_vtep *conf, fault *f)
         fault unused;
         if (old && !open_family(old, 0, &unused) && !open_family(old, 1, &unused))
             watch(dp, old);
+        uplink_steer(dp, old);
         return e;
     }
     atomic_init(&v->vnis, old ? atomic_load(&old->vnis) : NULL);
     __atomic_store_n(&dp->vtep, v, __ATOMIC_RELEASE);
     watch(dp, v);
+    uplink_steer(dp, v);
     if (old) {
         kernel_routes_end(&old->uplink.kernel);
         defer(free_vtep, old);

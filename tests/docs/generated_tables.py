@@ -105,7 +105,7 @@ def metrics() -> str:
     account = AccountUsage(0, "t", {"rx": 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, {"no_rule": 0}, waited_for={"u": 0})
     worker = WorkerUsage(0, 0, 0, {"idle": 0}, 0, 0, 0, 0, 0, [0], [account])
     port = PortStatus(Port("p", "b", "dummy"), 0, 0, 0, {f"{way}_{what}": 0 for way in ("rx", "tx") for what in
-                                                          ("packets", "bytes", "drops", "errors")})
+                                                          ("packets", "bytes", "drops", "errors")} | {"rx_merged": 0})
     controller = ControllerStatus("b", "tcp:c", False, 0, "", "")
     snapshot = Snapshot(True, 0, {"t": 1}, {"b": "t"}, [controller], Usage(1, [worker]), [port])
     return table(("metric", "labels", "what it says"), (

@@ -45,7 +45,7 @@ def _send(address: str, amount: int) -> str:
 
 def _receive() -> str:
     digest = hashlib.sha256()
-    with socket.create_server(("", PORT)) as server:
+    with socket.create_server(("::", PORT), family=socket.AF_INET6, dualstack_ipv6=True) as server:
         connection, _ = server.accept()
         with connection:
             while chunk := connection.recv(CHUNK):

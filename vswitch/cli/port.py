@@ -23,6 +23,8 @@ def _settings(command):
             click.option("--xdp-mode", type=click.Choice(["off", "best-effort", "native-with-zerocopy", "native", "generic"]),
                          help="netdev: AF_XDP, and how; off = AF_PACKET."),
             click.option("--busy-poll", type=click.IntRange(0, 10000), help="netdev with AF_XDP: microseconds; 0 = not."),
+            click.option("--steering", type=click.Choice(["all", "vtep"]),
+                         help="netdev: all packets are the switch's, or the VTEP's alone and the kernel has the rest."),
             click.option("--mac", help="Ethernet address."),
             click.option("--mtu", type=click.IntRange(68, 65535), help="Bytes."),
             click.option("--vni", type=click.IntRange(0, 0xffffff), help="vxlan: network identifier."),

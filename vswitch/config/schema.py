@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vswitch.errors import InvalidError
 from vswitch.model import targets
-from vswitch.model.check import MAX_AUXILIARY, PROTOCOLS, XDP_MODES
+from vswitch.model.check import MAX_AUXILIARY, PROTOCOLS, STEERING, XDP_MODES
 from vswitch.model.egress_queues import parse_queue, queue_text
 
 
@@ -201,13 +201,14 @@ PORT = {
     "max_rate": Key(integer(0, 0xffffffff)),
     "xdp_mode": Key(xdp_mode),
     "busy_poll": Key(integer(0, 10000)),
+    "steering": Key(one_of(*STEERING)),
 }
 PORT_LISTS = {"remotes": address(), "egress_queues": queue}
 
 # Which keys a kind of port may have beyond those of all ports, and which it must have.
 PORT_KINDS = {
     "tap": ({"ifname", "queues", "mtu"}, ()),
-    "netdev": ({"ifname", "mtu", "xdp_mode", "busy_poll"}, ()),
+    "netdev": ({"ifname", "mtu", "xdp_mode", "busy_poll", "steering"}, ()),
     "vxlan": ({"vni", "learning", "remotes"}, ("vni",)),
     "patch": ({"peer_bridge", "peer_port"}, ("peer_bridge", "peer_port")),
     "dummy": ({"mtu"}, ()),

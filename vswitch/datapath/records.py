@@ -18,6 +18,7 @@ PORT_KINDS = {"tap": lib.DP_PORT_TAP, "netdev": lib.DP_PORT_NETDEV, "vxlan": lib
               "patch": lib.DP_PORT_PATCH, "dummy": lib.DP_PORT_DUMMY, "vhost-user": lib.DP_PORT_VHOST_USER}
 XDP_MODES = {"off": lib.DP_XDP_OFF, "best-effort": lib.DP_XDP_BEST_EFFORT, "native-with-zerocopy": lib.DP_XDP_ZERO_COPY,
              "native": lib.DP_XDP_NATIVE, "generic": lib.DP_XDP_GENERIC}
+STEERING = {"all": lib.DP_STEER_ALL, "vtep": lib.DP_STEER_VTEP}
 MISS_DROP, MISS_NORMAL, MISS_CONTROLLER = lib.DP_MISS_DROP, lib.DP_MISS_NORMAL, lib.DP_MISS_CONTROLLER
 MAX_TENANTS, MAX_BRIDGES, MAX_REMOTES = lib.DP_MAX_TENANTS, lib.DP_MAX_BRIDGES, lib.DP_MAX_REMOTES
 MAX_QUEUES = lib.DP_MAX_QUEUES
@@ -118,6 +119,7 @@ class PortRecord(Record):
     reason: int = 0
     speed_kbps: int = 0
     busy_poll: int = 0
+    steering: int = 0
     mac: bytes = bytes(6)
     client: int = 0
     xdp_mode: int = 0

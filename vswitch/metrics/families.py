@@ -32,6 +32,7 @@ _OF_PORTS = {
     "tx_packets": ("transmit_packets", "Packets sent"), "tx_bytes": ("transmit_bytes", "Bytes sent"),
     "rx_drops": ("receive_drops", "Received packets dropped"), "tx_drops": ("transmit_drops", "Packets not sent"),
     "rx_errors": ("receive_errors", "Errors when receiving"), "tx_errors": ("transmit_errors", "Errors when sending"),
+    "rx_merged": ("receive_merged", "TCP segments that became part of a larger one, which counts as one packet received"),
 }
 
 

@@ -16,6 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 OFPP_MAX, OFPP_LOCAL = 0xffffff00, 0xfffffffe
 PORT_CONFIG_BITS = 0x75     # OFPPC_PORT_DOWN, NO_RECV, NO_FWD, NO_PACKET_IN (OpenFlow 1.3.5, 7.2.1), NO_FLOOD (1.0, 5.2.1)
+STEERING = ("all", "vtep")
 XDP_MODES = ("off", "best-effort", "native-with-zerocopy", "native", "generic")
 KINDS = ("tap", "netdev", "vxlan", "patch", "dummy", "vhost-user")
 PROTOCOLS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5")
@@ -174,11 +175,12 @@ def found_port(state: State, bridge: str, name: str) -> Port:
 
 
 # Which fields a kind of port has besides name, bridge, kind, port_no, mac and config.
-_FIELDS_OF = {"tap": {"ifname", "queues", "mtu"}, "netdev": {"ifname", "mtu", "xdp_mode", "busy_poll"}, "vxlan": {"vni", "remotes", "learning"},
+_FIELDS_OF = {"tap": {"ifname", "queues", "mtu"}, "netdev": {"ifname", "mtu", "xdp_mode", "busy_poll", "steering"},
+              "vxlan": {"vni", "remotes", "learning"},
               "patch": {"peer_bridge", "peer_port"}, "dummy": {"mtu"},
               "vhost-user": {"socket", "mode", "queues", "mtu"}}
 _DEFAULTS = {"ifname": "", "queues": 1, "mtu": 0, "vni": None, "remotes": (), "learning": True, "peer_bridge": "",
-             "peer_port": "", "socket": "", "mode": "server", "xdp_mode": "off", "busy_poll": 0}
+             "peer_port": "", "socket": "", "mode": "server", "xdp_mode": "off", "busy_poll": 0, "steering": "all"}
 
 
 def _port(state: State, new: Port) -> Port:
@@ -226,6 +228,8 @@ def _device(state: State, bridge: Bridge, new: Port, others: list[Port]) -> Port
     if new.xdp_mode not in XDP_MODES:
         raise InvalidError(f"must be one of {', '.join(XDP_MODES)}, not {new.xdp_mode!r}", "port.xdp_mode")
     _range(new.busy_poll, 0, 10000, "port.busy_poll")
+    if new.steering not in STEERING:
+        raise InvalidError(f"must be one of {', '.join(STEERING)}, not {new.steering!r}", "port.steering")
     if new.busy_poll and new.xdp_mode == "off":
         raise InvalidError("is for AF_XDP; without an xdp_mode the port is AF_PACKET's", "port.busy_poll")
     for other in others:

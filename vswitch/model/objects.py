@@ -57,6 +57,7 @@ class Port:
     xdp_mode: str = "off"       # netdev: "off" = AF_PACKET, or how AF_XDP is had, as Open vSwitch names it: "best-effort" |
                                 # "native-with-zerocopy" | "native" | "generic"
     busy_poll: int = 0          # netdev with an xdp_mode: microseconds, 0..10000; 0 = not
+    steering: str = "all"       # netdev: "all" packets are the switch's, or the "vtep"'s alone, and the kernel has the rest
 
 
 @dataclass(frozen=True)

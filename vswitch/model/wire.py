@@ -1,7 +1,8 @@
 """Desired objects as the datapath's records, and records as what the API shows."""
 from __future__ import annotations
 
-from vswitch.datapath.records import NO_ADDRESS, PORT_KINDS, XDP_MODES, BalanceRecord, BridgeRecord, PortRecord, TenantRecord, VtepRecord, address_bytes
+from vswitch.datapath.records import (NO_ADDRESS, PORT_KINDS, STEERING, XDP_MODES, BalanceRecord, BridgeRecord, PortRecord,
+                                       TenantRecord, VtepRecord, address_bytes)
 from vswitch.model.objects import Balance, Bridge, Port, Tenant, Vtep
 from vswitch.model.store import State
 
@@ -28,14 +29,14 @@ def port_record(port: Port, state: State) -> PortRecord:
         peer_bridge=peer_bridge.id if peer_bridge else 0, peer_port=peer_port.port_no if peer_port else 0,
         learning=int(port.kind == "vxlan" and port.learning), mac=mac_bytes(port.mac),
         client=int(port.mode == "client"), name=port.name, ifname=port.ifname, socket=port.socket,
-        xdp_mode=XDP_MODES[port.xdp_mode], busy_poll=port.busy_poll)
+        xdp_mode=XDP_MODES[port.xdp_mode], busy_poll=port.busy_poll, steering=STEERING[port.steering])
 
 
 def same_port(wanted: PortRecord, held: PortRecord) -> bool:
     """Whether the port that the datapath holds is the wanted one, its config apart."""
     return (all(getattr(wanted, name) == getattr(held, name)
                 for name in ("bridge", "port_no", "kind", "vni", "peer_bridge", "peer_port", "learning", "name", "ifname",
-                             "socket", "client", "xdp_mode", "busy_poll"))
+                             "socket", "client", "xdp_mode", "busy_poll", "steering"))
             and wanted.n_queues == (held.n_queues if wanted.n_queues else 0)
             and wanted.mtu in (0, held.mtu) and wanted.mac in (bytes(6), held.mac))
 

@@ -96,7 +96,8 @@ def port_message(port: Port) -> port_pb2.Port:
                          egress_queues=[port_pb2.EgressQueue(id=queue.queue_id, min_rate=queue.min_kbps, max_rate=queue.max_kbps)
                                         for queue in parse_queues(port.egress_queues)],
                          socket=port.socket, mode=port.mode if port.kind == "vhost-user" else "",
-                         xdp_mode=port.xdp_mode if port.kind == "netdev" else "", busy_poll=port.busy_poll)
+                         xdp_mode=port.xdp_mode if port.kind == "netdev" else "", busy_poll=port.busy_poll,
+                         steering=port.steering if port.kind == "netdev" else "")
 
 
 def port_object(message: port_pb2.Port) -> Port:
@@ -106,7 +107,7 @@ def port_object(message: port_pb2.Port) -> Port:
                 message.learning if message.HasField("learning") else True, message.peer_bridge, message.peer_port,
                 message.config, max_rate=message.max_rate, egress_queues=queue_texts(message.egress_queues),
                 socket=message.socket, mode=message.mode or Port.mode, xdp_mode=message.xdp_mode or Port.xdp_mode,
-                busy_poll=message.busy_poll)
+                busy_poll=message.busy_poll, steering=message.steering or Port.steering)
 
 
 def queue_texts(messages: Iterable[port_pb2.EgressQueue]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from vswitch.rpc.messages import (port_message, port_object, port_status_message
 from vswitch.rpc.v1 import port_pb2, port_pb2_grpc
 
 CHANGEABLE = ("learning", "config", "mtu", "mac", "vni", "queues", "ifname", "peer_bridge", "peer_port", "max_rate",
-              "socket", "mode", "xdp_mode", "busy_poll")
+              "socket", "mode", "xdp_mode", "busy_poll", "steering")
 
 
 class PortService(port_pb2_grpc.PortServiceServicer):
