@@ -343,8 +343,7 @@ static void run_batch(struct worker *w, struct wtenant *t)
     unsigned max = batch_size(w, t);
     /* Of a ring in memory it is the first packet that is dear, if another core's caches have it: fewer would not be faster, but
      * would look dearer each, and make the next batches smaller still. */
-    bool in_memory = q->port->ops->takes_loans || (q->port->ops == &vxlan_ops && uplink_is_ring(q->port));
-    if (in_memory && max < RING_BATCH)
+    if (port_is_ring(q->port) && max < RING_BATCH)
         max = alone(w) ? BATCH : RING_BATCH;
     if (w->left_over && w->left_over < AHEAD && atomic_load_explicit(&q->port->underlay, memory_order_relaxed))
         max = max > w->left_over + RECEIVE_MIN ? max - w->left_over : RECEIVE_MIN;
