@@ -2,8 +2,9 @@
 vSwitch with DPDK, in one run and by turns, on the real clock.
 
 The guests are one program on the other core (vswitch-guest): its loop is what a latency is measured with, so figures below a
-microsecond tell little. Packets in whose course the machine took that core away are told apart, and what it took is published. Writes
-vms.json and vms.md into a folder, and says in one line per claim whether it holds.
+microsecond tell little, and it tells how much of a latency can be its own: a packet sent late, or found late. Packets in whose course
+the machine took that core away are told apart, and what it took is published. Writes vms.json and vms.md into a folder, and says in one
+line per claim whether it holds.
 """
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ from acl_rules import write_pcap  # noqa: E402
 from vm_switches import GUEST_CORE, SCRIPTS, MissingPeer, OpenVswitch, Ours, Switch, clean, run, take_precedence  # noqa: E402
 
 from benchmarks.adversaries import load  # noqa: E402
+from vswitch.rpc.v1 import stats_pb2  # noqa: E402
 
 GUEST = ROOT / "build" / "release" / "datapath_c" / "bench" / "vswitch-guest"
 ON, OFF = "protection on", "protection off"
@@ -90,6 +92,12 @@ class Bench:
         return subprocess.Popen(["taskset", "-c", str(GUEST_CORE), sys.executable, "-m", "benchmarks.adversaries", beside.controls, "--controller",
                                  place, "--seconds", str(self.seconds + 1)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
+    def used(self, switch: Switch) -> tuple[int, int, int]:
+        """Cycles that the victim and all tenants were charged so far, and the victim's packets; of our switch."""
+        accounts = switch.stats.GetUsage(stats_pb2.GetUsageRequest()).workers[0].accounts if isinstance(switch, Ours) else ()
+        cycles = {account.tenant: sum(account.cycles.values()) for account in accounts}
+        return cycles.get("t-victim", 0), sum(cycles.values()), sum(a.rx_packets for a in accounts if a.tenant == "t-victim")
+
     def modes(self):
         """Each switch, awake for as long as it is measured."""
         for switch in self.switches:
@@ -109,18 +117,22 @@ class Bench:
         for _ in range(repeats):
             for mode, switch in self.modes():
                 controller = self.changes(switch, beside)
+                before = self.used(switch)
                 try:
                     seen = self.guest(switch, sends)
                 finally:
                     requests = int(controller.communicate()[0].split()[0]) if controller else 0
+                cycles, all_cycles, packets = (after - then for after, then in zip(self.used(switch), before))
                 stream = seen["streams"][0]
                 found.setdefault(mode, []).append({
                     **{p: stream["latency"].get(f"{p}_ns", float("nan")) / 1000 for p in ("p50", "p90", "p99", "p999", "max")},
+ "own_p50": stream["own"].get("p50_ns", float("nan")) / 1000, "own_p90": stream["own"].get("p90_ns", float("nan")) / 1000,
                     "loss": 1 - stream["returned"] / stream["sent"] if stream["sent"] else 1.0, "mpps": seen["ports"][1]["mpps"],
                     "evil_mpps": sum(stream["mpps"] for stream in seen["streams"][1:]),
                     "samples": stream["latency"]["samples"], "samples_in_stalls": stream["stalled"]["samples"],
                     "p99_with_stalls": stream["stalled"].get("p99_ns", 0) / 1000, "requests": requests,
-                    "stalls": seen["stalls"], "stall_ms": seen["stall_ms"]})
+                    "stalls": seen["stalls"], "stall_ms": seen["stall_ms"], "cycles": cycles / max(1, packets),
+                    "share": cycles / max(1, all_cycles)})
         return {mode: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for mode, rows in found.items()}
 
 
@@ -129,7 +141,7 @@ def _requests(row: dict) -> str:
 
 
 def line(name: str, rows: dict[str, dict]) -> list[str]:
-    return [f"| {name} | {mode} | {r['p50']:.1f} | {r['p90']:.1f} | {r['p99']:.1f} | {r['p999']:.1f} | {100 * r['loss']:.3f} | {r['mpps']:.3f} | "
+    return [f"| {name} | {mode} | {r['p50']:.1f} | {r['p90']:.1f} | {r['p99']:.1f} | {r['p999']:.1f} | {r['own_p50']:.1f}, {r['own_p90']:.1f} | {100 * r['loss']:.3f} | {r['mpps']:.3f} | "
             f"{r['evil_mpps']:.3f}{_requests(r)} | {r['stalls']:.0f}, {r['stall_ms']:.0f} ms |" for mode, r in rows.items()]
 
 
@@ -171,7 +183,8 @@ def main() -> int:
         peer = switches[-1].name if len(switches) > 1 else None
         open_loop = f"0:len=60,rate={VICTIM_RATE},poisson,stamp"
         alone = experiment("alone, open loop", open_loop, None)
-        worst = {"p99": 0.0, "p999": 0.0, "above": 0.0, "loss": 0.0, "p90": 0.0}
+        worst = {"p99": 0.0, "p999": 0.0, "above": 0.0, "loss": 0.0}
+        above: dict[str, tuple[float, float]] = {}     # at p50 or p90, and how much of that the generator's own can be
         for beside in besides():
             on = experiment(f"open loop beside {beside.name}", open_loop, beside)[ON]
             a = alone[ON]
@@ -179,12 +192,13 @@ def main() -> int:
             worst["p99"] = max(worst["p99"], on["p99"] / a["p99"])
             worst["p999"] = max(worst["p999"], on["p999"] / a["p999"])
             worst["above"] = max(worst["above"], on["p99"] - a["p99"])
-            worst["p90"] = max(worst["p90"], on["p50"] - a["p50"], on["p90"] - a["p90"])
+            above[beside.name] = max((on[p] - a[p], on[f"own_{p}"] - a[f"own_{p}"]) for p in ("p50", "p90"))
         say(claims, "2a", "vhost-user, open loop: loss at most 0.01 %", f"{100 * worst['loss']:.4f} %", worst["loss"] <= 1e-4)
         say(claims, "2b", "vhost-user, p99 at most 1.25 times alone", f"{worst['p99']:.2f}", worst["p99"] <= 1.25)
         say(claims, "2c", "vhost-user, p99.9 at most 1.5 times alone", f"{worst['p999']:.2f}", worst["p999"] <= 1.5)
-        say(claims, "2d", "vhost-user, p50 and p90 (which the machine leaves alone) at most 3 us above alone", f"{worst['p90']:.1f} us",
-            worst["p90"] <= 3)
+        name, (most, own) = max(above.items(), key=lambda item: item[1])
+        say(claims, "2d", "vhost-user, p50 and p90 (which the machine leaves alone) at most 3 us above alone",
+            f"{most:.1f} us beside {name}, of which up to {own:.1f} are the generator's own", most <= 3)
         say(claims, "2d", "vhost-user, p99 at most 3 us above alone", f"{worst['above']:.1f} us", worst["above"] <= 3)
 
         many = Beside("2,500 flows", ["priority=1,actions=output:2"],
@@ -203,13 +217,14 @@ def main() -> int:
         kept = {mode: attacked[mode]["mpps"] / (full[mode]["mpps"] / 2) for mode in full}
         times = attacked[ON]["mpps"] / max(attacked[peer]["mpps"], 1e-9) if peer else float("nan")
         say(claims, "3", "vhost-user, tuple space, 7,360 masks, a tenth of the packets: the victim keeps 0.95 of its half and 100 times "
-            "Open vSwitch's", f"{kept[ON]:.2f} (off {kept[OFF]:.2f}); {times:.0f} times", kept[ON] >= 0.95 and times >= 100)
+            "Open vSwitch's", f"{kept[ON]:.2f} (off {kept[OFF]:.2f}); {times:.0f} times; {attacked[ON]['share']:.3f} of the tenants' CPU time, "
+            f"{attacked[ON]['cycles']:.0f} cycles a packet, alone {full[ON]['cycles']:.0f}", kept[ON] >= 0.95 and times >= 100)
     finally:
         for switch in switches:
             switch.stop()
         clean(directory)
-    head = ["| victim | switch | p50 us | p90 us | p99 us | p99.9 us | loss % | Mpps | adversary's Mpps | stalls of the guests' core |",
-            "|---|---|---|---|---|---|---|---|---|---|"]
+    head = ["| victim | switch | p50 us | p90 us | p99 us | p99.9 us | the generator's own: p50, p90 us | loss % | Mpps | adversary's Mpps | stalls of the guests' core |",
+            "|---|---|---|---|---|---|---|---|---|---|---|"]
     said = [f"| {c['claim']} | {c['what']} | {c['reached']} | {'yes' if c['holds'] else '**no**'} |" for c in claims]
     (args.out / "vms.md").write_text("\n".join(["# Isolation between virtual machines", "", "| claim | | reached | holds |", "|---|---|---|---|",
                                                *said, "", *head, *table]) + "\n", encoding="utf-8")

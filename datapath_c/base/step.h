@@ -12,7 +12,7 @@
 #include "base/clock.h"
 
 #define STEP_CHECK 24          /* units between two looks at the clock: about 768 cycles */
-#define STEP_WATCH 6           /* while others' rings are watched, between two looks at those */
+#define STEP_WATCH 5           /* while others' rings are watched, between two looks at those */
 #define STEP_PROBE 2           /* a hash table's probe: up to three cache misses */
 #define STEP_SYSCALL STEP_CHECK
 #define STEP_COPY 2048         /* bytes that are copied in one step */

@@ -2,7 +2,8 @@
  * switch behind the sockets does with their packets: rates, one-way latency, loss. Drives any vhost-user back-end.
  *
  * Prints one JSON object. Latency of a stamped frame is the time from when it was due (open loop) or sent (closed loop) to when
- * the loop found it; times in whose course the machine took this core away are told apart (`stalled`). */
+ * the loop found it; times in whose course the machine took this core away are told apart (`stalled`). What of a latency can be this
+ * program's own is in `own`: how late a frame was sent, and the time between the look that found it and the one before. */
 #include <getopt.h>
 #include <linux/virtio_net.h>
 #include <sched.h>
@@ -45,7 +46,8 @@ struct result {
 static struct guest_port ports[MAX_PORTS];
 static struct result results[MAX_PORTS];
 static struct load loads[MAX_LOADS];
-static struct histogram clean[MAX_LOADS], stalled[MAX_LOADS];
+static struct histogram clean[MAX_LOADS], stalled[MAX_LOADS], own[MAX_LOADS];
+static uint64_t looked[MAX_PORTS];
 static unsigned n_ports, n_loads;
 static uint64_t stall_end, stalls, stall_cycles;
 static unsigned dump;
@@ -93,7 +95,7 @@ static const char *parse_port(struct guest_port *p, char *text)
 
 static void note_received(unsigned port, const uint8_t *frame, uint32_t len, uint64_t now)
 {
-    uint32_t id;
+    uint32_t id, late;
     uint64_t stamp;
     results[port].received++;
     results[port].bytes += len;
@@ -103,7 +105,7 @@ static void note_received(unsigned port, const uint8_t *frame, uint32_t len, uin
             fprintf(stderr, "%02x", frame[i]);
         fprintf(stderr, "\n");
     }
-    if (!load_tag(frame, len, &id, &stamp) || id >= n_loads)
+    if (!load_tag(frame, len, &id, &late, &stamp) || id >= n_loads)
         return;
     struct load *l = &loads[id];
     if (stamp > now)
@@ -111,12 +113,17 @@ static void note_received(unsigned port, const uint8_t *frame, uint32_t len, uin
     l->returned++;
     l->last_return = now;
     histogram_add(stamp < stall_end ? &stalled[id] : &clean[id], now - stamp);
+    if (stamp >= stall_end) {
+        uint64_t sent = stamp + late, since = sent > looked[port] ? sent : looked[port];
+        histogram_add(&own[id], late + (now > since ? now - since : 0));
+    }
 }
 
 static bool receive(unsigned port)
 {
     struct guest_port *p = &ports[port];
     bool any = false;
+    uint64_t begun = __rdtsc();
     for (unsigned q = 0; q < p->n_pairs; q++) {
         struct guest_ring *r = &p->rings[2 * q];
         uint16_t slot;
@@ -131,6 +138,7 @@ static bool receive(unsigned port)
             any = true;
         }
     }
+    looked[port] = begun;
     return any;
 }
 
@@ -178,6 +186,7 @@ static void send_stream(struct load *l, uint64_t now)
         }
         uint16_t slot = guest_ring_slot(r);
         uint64_t stamp = paced ? (uint64_t)l->due : now;
+        l->late = now - stamp;
         uint8_t *frame = guest_ring_frame(r, slot);
         if (l->gso)
             *(struct virtio_net_hdr *)(frame - r->header) = (struct virtio_net_hdr){
@@ -198,6 +207,7 @@ static void reset(uint64_t now)
     memset(results, 0, sizeof results);
     memset(clean, 0, sizeof clean);
     memset(stalled, 0, sizeof stalled);
+    memset(own, 0, sizeof own);
     stalls = stall_cycles = 0;
     for (unsigned i = 0; i < n_loads; i++) {
         struct load *l = &loads[i];
@@ -263,6 +273,8 @@ static void print_results(double seconds)
         print_latency("latency", &clean[i]);
         printf(", ");
         print_latency("stalled", &stalled[i]);
+        printf(", ");
+        print_latency("own", &own[i]);
         printf("}");
     }
     printf("]}\n");

@@ -232,7 +232,7 @@ uint32_t load_frame(struct load *l, uint8_t *to, uint64_t stamp)
             to[s->offset] = (uint8_t)value;
     }
     if (l->stamp) {
-        uint32_t tag[2] = {LOAD_MARK, l->id};
+        uint32_t late = l->late < LOAD_MAX_LATE ? (uint32_t)l->late : LOAD_MAX_LATE, tag[2] = {LOAD_MARK, l->id | late << 8};
         memcpy(to + len - 16, tag, 8);
         memcpy(to + len - 8, &stamp, 8);
     }
@@ -251,13 +251,14 @@ double load_gap(struct load *l, double hz)
     return -log(((double)(draw(l) >> 11) + 0.5) / (double)(1ull << 53)) * mean;
 }
 
-bool load_tag(const uint8_t *frame, uint32_t len, uint32_t *id, uint64_t *stamp)
+bool load_tag(const uint8_t *frame, uint32_t len, uint32_t *id, uint32_t *late, uint64_t *stamp)
 {
     uint32_t tag[2];
     if (len < 30)
         return false;
     memcpy(tag, frame + len - 16, 8);
     memcpy(stamp, frame + len - 8, 8);
-    *id = tag[1];
+    *id = tag[1] & 0xff;
+    *late = tag[1] >> 8;
     return tag[0] == LOAD_MARK;
 }

@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 #define LOAD_MAX_SWEEPS 4
-#define LOAD_TAG 16            /* bytes at the end of a frame: mark, stream, time */
+#define LOAD_TAG 16            /* bytes at the end of a frame: mark, stream and how late it was, time */
+#define LOAD_MAX_LATE 0xffffffu
 #define LOAD_MARK 0x56734c54u
 
 struct load_sweep {
@@ -35,6 +36,7 @@ struct load {
     bool stamp;                /* every frame carries its time of sending */
     uint64_t seed;
     double due;                /* time-stamp counter of the next */
+    uint64_t late;             /* cycles after its time that the next frame is sent; frames tell, up to LOAD_MAX_LATE */
     uint64_t sent, full, returned, lost, last_return;
 };
 
@@ -46,7 +48,7 @@ uint32_t load_frame(struct load *l, uint8_t *to, uint64_t stamp);
 /* The time between two packets, in cycles. */
 double load_gap(struct load *l, double hz);
 uint32_t load_longest(const struct load *l);
-/* The stream and time of a received frame's tag; false when it has none. */
-bool load_tag(const uint8_t *frame, uint32_t len, uint32_t *id, uint64_t *stamp);
+/* The stream (below 256), lateness and time of a received frame's tag; false when it has none. */
+bool load_tag(const uint8_t *frame, uint32_t len, uint32_t *id, uint32_t *late, uint64_t *stamp);
 
 #endif

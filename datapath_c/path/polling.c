@@ -21,6 +21,7 @@ static void leave(struct worker *w, struct rxq *q)
     q->next_quiet = q->prev_quiet = NULL;
     w->n_quiet--;
     owner(w, q)->n_quiet--;
+    w->n_held -= owner(w, q)->suspended;
 }
 
 void polling_begin(struct worker *w, struct rxq *q)
@@ -53,6 +54,13 @@ void polling_end(struct worker *w, struct rxq *q)
     q->polled = false;
 }
 
+/* In its tenant's turn, which goes on or was left in the middle: what came through it last may be on its way still. */
+static bool in_use(const struct worker *w, const struct rxq *q)
+{
+    const struct wtenant *t = w->tenants[q->port->bridge->tenant->conf.id];
+    return t == w->running || t->suspended;
+}
+
 bool polling_look(struct worker *w, unsigned most)
 {
     bool any = false;
@@ -62,7 +70,7 @@ bool polling_look(struct worker *w, unsigned most)
         struct rxq *q = w->quiet;
         w->quiet = q->next_quiet;
         bool ready = q->port->ops->ready(q);
-        if (!ready && w->now - q->last_ready >= limit) {
+        if (!ready && w->now - q->last_ready >= limit && !in_use(w, q)) {
             polling_end(w, q);
             /* It asks for a kick and looks once more: what came in between would not be told. */
             ready = q->port->ops->notify(q, true);

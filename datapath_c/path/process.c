@@ -12,7 +12,7 @@
  * is no look at the clock in these stages: the batch's size is chosen by what such packets cost. */
 #define PARSE_UNITS 1
 #define ACT_UNITS 2
-#define LARGE_CHUNK 8          /* packets between two looks, where a batch is larger than a slice */
+#define LARGE_CHUNK 16         /* packets between two looks, where a batch is larger than a slice */
 #define RAW_PACKETS 4          /* in a unit, where the port alone decides */
 
 #define SAMPLE_BATCHES 16
@@ -150,9 +150,10 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
     bool slow = false;
     worker_account(w, &cycles[DP_STAGE_ACT]);
     turn_check(w);
-    unsigned given = 0;        /* packets whose time was taken */
-    if (!w->watchful && !large)
-        step_spend(kept * ACT_UNITS);
+    /* Packets whose time was taken; the clock has just been looked at. */
+    unsigned given = large && kept > LARGE_CHUNK ? LARGE_CHUNK : BATCH;
+    if (!w->watchful)
+        step_spend((given < kept ? given : kept) * ACT_UNITS);
     unsigned sample = ++t->batches % SAMPLE_BATCHES ? BATCH : t->batches / SAMPLE_BATCHES % (kept + 1);
     for (unsigned i = 0; i < kept; i++) {
         if (step_ending()) {
@@ -168,9 +169,11 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
             unsigned same = 1, until = i < sample && sample < kept ? sample : kept;
             if (hits[i]->program->raw)
                 same = count_alike(w, packets + i, hits + i, until - i);
-            if (w->watchful || (large && i + same > given)) {
-                unsigned n = w->watchful || same > LARGE_CHUNK ? same : kept - i < LARGE_CHUNK ? kept - i : LARGE_CHUNK;
-                given = i + n;
+            if (w->watchful || i + same > given) {
+                unsigned begun = w->watchful || given < i ? i : given, n = i + same - begun;
+                if (!w->watchful && n < LARGE_CHUNK)
+                    n = kept - begun < LARGE_CHUNK ? kept - begun : LARGE_CHUNK;
+                given = begun + n;
                 step((int32_t)n * ACT_UNITS);
                 if (step_ending()) {
                     give_up(t, packets + i, kept - i);

@@ -14,7 +14,9 @@
 #define RING_BATCH 16          /* packets of the smallest batch from a ring in memory */
 #define FEW_PACKETS 8          /* that are taken at once if they fit until the slice's grace is over */
 #define GRACE 4                /* this part of a slice */
-#define LONG 3                 /* slices of a turn where nobody who waits is hurt by it: room for a whole batch of cheap packets */
+#define LONG 3                 /* slices of a turn where nobody who waits is hurt by it: room for a whole batch of cheap packets; */
+#define LONG_OF_MANY 5         /* where so many wait that their number is what each waits for: two batches */
+#define MANY_TURNS 4           /* tenants */
 #define FED_MS 10              /* after something came through the tunnels' uplink, more may */
 #define PEEK 2                 /* quiet rings at each look */
 #define PEEKS_A_UNIT 3         /* of base/step.h, on virtual clocks */
@@ -27,7 +29,7 @@ static bool to_watch(const struct worker *w, const struct wtenant *t)
 {
     const struct runqueue *q = &w->sched.queue;
     const struct entity *e = &t->subject.entity;
-    return q->ops->overtaker && (w->n_quiet > t->n_quiet || (q->n_ahead > (e->boost != 0) && !(e->boost && e->waits == WAITS_UNKNOWN)));
+    return q->ops->overtaker && (w->n_quiet - w->n_held > t->n_quiet || (q->n_ahead > (e->boost != 0) && !(e->boost && e->waits == WAITS_UNKNOWN)));
 }
 
 /* Not beside the tunnels' uplink: who waits behind it isn't known yet. On a virtual clock those whom nobody looks for within turns come between
@@ -47,7 +49,7 @@ static void begin_slice(struct worker *w, struct wtenant *t, uint64_t *bucket)
     w->turn_start = w->looked = w->now;
     w->forgiven = 0;
     w->deadline = w->sched.queue.ops->protects ? w->now + w->slice : UINT64_MAX;
-    w->turn_end = may_be_long(w) ? w->now + LONG * w->slice : w->deadline;
+    w->turn_end = may_be_long(w) ? w->now + (w->sched.queue.n < MANY_TURNS ? LONG : LONG_OF_MANY) * w->slice : w->deadline;
     /* A long one's batch has more to come than fits into a grace. */
     w->grace = turn_is_long(w) || !w->sched.queue.ops->protects ? w->deadline : w->deadline + w->slice / GRACE;
     w->watchful = to_watch(w, t);
@@ -124,10 +126,12 @@ static void suspend(struct worker *w, struct wtenant *t, uint64_t *bucket)
     if (!(n & 1))
         atomic_store_explicit(&w->turns[id], n + 1, memory_order_release);
     t->suspended = true;
+    w->n_held += t->n_quiet;
     t->account->yields++;
     w->stage = bucket;
     fiber_switch(t->fiber, &w->loop);
     t->suspended = false;
+    w->n_held -= t->n_quiet;
     begin_slice(w, t, bucket);
 }
 
@@ -160,7 +164,7 @@ void turn_yield(struct worker *w)
 /* Looks at a few of the rings that were quiet. Whether somebody is there who may be due before the turn goes on. */
 static bool somebody_woke(struct worker *w)
 {
-    if (w->n_quiet > w->running->n_quiet) {
+    if (w->n_quiet - w->n_held > w->running->n_quiet) {
         polling_peek(w, PEEK);
         if (++w->looks % PEEKS_A_UNIT == 0)
             step_spend(1);
@@ -193,10 +197,13 @@ void turn_look(struct worker *w)
 {
     if (!w->running || !w->running->fiber)
         return;
-    bool woke = w->watchful && somebody_woke(w);
-    /* As often as where nobody is watched. */
-    if (w->watchful && !woke && ++w->unread % (STEP_CHECK / STEP_WATCH))
-        return;
+    bool woke = false;
+    if (w->watchful) {
+        woke = somebody_woke(w);
+        /* As often as where nobody is watched. */
+        if (!woke && ++w->unread % (STEP_CHECK / STEP_WATCH))
+            return;
+    }
     uint64_t now = clock_now(), since = turn_clock(w);
     w->looked = now;
     if (now - since > w->stall && !clock_virtual) {
@@ -319,9 +326,10 @@ void turn_note_waiting(struct worker *w, struct wtenant *t, struct rxq *q, unsig
         t->subject.entity.waits = WAITS_UNKNOWN;
         return;
     }
-    if (!w->sched.queue.ops->protects)
+    if (!w->sched.queue.ops->by_length)
         return;
-    unsigned more = q->port->ops->waiting(q, MANY);
+    /* Who is settled doesn't go ahead however little it is: not worth the count. */
+    unsigned more = t->subject.entity.settled ? MANY : q->port->ops->waiting(q, MANY);
     if (t->n_active > 1)
         more *= t->n_active;
     t->subject.entity.waits = (uint64_t)(in_hand + more) * (t->cost ? t->cost : first_cost());
@@ -335,8 +343,7 @@ static void run_batch(struct worker *w, struct wtenant *t)
     unsigned max = batch_size(w, t);
     /* Of a ring in memory it is the first packet that is dear, if another core's caches have it: fewer would not be faster, but
      * would look dearer each, and make the next batches smaller still. */
-    bool in_memory = q->port->ops->takes_loans || (q->port->ops == &vxlan_ops && uplink_is_ring(q->port));
-    if (in_memory && max < RING_BATCH)
+    if (port_is_ring(q->port) && max < RING_BATCH)
         max = alone(w) ? BATCH : RING_BATCH;
     if (w->left_over && w->left_over < AHEAD && atomic_load_explicit(&q->port->underlay, memory_order_relaxed))
         max = max > w->left_over + RECEIVE_MIN ? max - w->left_over : RECEIVE_MIN;
@@ -470,6 +477,7 @@ uint64_t turn_run(struct worker *w, struct wtenant *t)
     }
     if (t->feeds)
         w->last_fed = w->now;
+    t->subject.entity.unfinished = t->suspended;
     if (!t->suspended)
         w->stage = &t->account->cycles[DP_STAGE_TX];
     if (!w->overtaken && (t->suspended || w->clerk.bucket != &w->row->system[DP_SYS_POLL]))
@@ -488,6 +496,7 @@ void turn_end(struct worker *w, struct wtenant *t)
     enter(w, t);
     steps.ending = false;
     worker_account(w, bucket);
+    t->subject.entity.unfinished = false;
     worker_charge(w, t, w->now - w->turn_start);
     t->spent += w->now - w->turn_start;
 }

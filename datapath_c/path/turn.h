@@ -56,7 +56,7 @@ static inline void turn_check(struct worker *w)
         turn_watch(w);
 }
 /* So many packets at a time go through a stage that has no steps of its own, that others are looked for often enough. */
-#define TURN_CHUNK 6
+#define TURN_CHUNK 5
 #define TURN_RING_CHUNK 16     /* of rings in memory, where the first is the dear one */
 static inline unsigned turn_chunk(const struct worker *w)
 {

@@ -21,11 +21,6 @@ static unsigned burst(const struct worker *w, const struct stage *s, uint64_t no
     return n < 1 ? 1 : n < PORT_STAGE ? (unsigned)n : PORT_STAGE;
 }
 
-static bool is_ring(const struct port *out)
-{
-    return out->ops->takes_loans || (out->ops == &vxlan_ops && uplink_is_ring(out));
-}
-
 /* `n` and those few more, `most` together, that a ring takes for next to nothing. */
 static unsigned ring_burst(const struct stage *s, unsigned from, unsigned n, unsigned most)
 {
@@ -70,7 +65,7 @@ static void flush_port(struct worker *w, struct wtenant *t, struct port *out)
     struct stage *s = &out->stages[w->id];
     struct port_io io = worker_io(w, out);
     io.drops = t->account->drops;
-    bool ring = is_ring(out);
+    bool ring = port_is_ring(out);
     for (unsigned i = 0; !ring && i < s->n; i++)
         packet_whole(s->at[i]);
     note_receiver(s->at[0], out);

@@ -80,6 +80,7 @@ struct worker {
     uint32_t left_over;        /* packets that whoever was received for last left in its queue */
     struct rxq *quiet;         /* rings in memory that had nothing when last looked at, in a circle; the next to look at first */
     uint32_t n_quiet;
+    uint32_t n_held;           /* those of tenants whose turn was left in the middle: nobody waits for what comes there */
     uint64_t last_look;        /* at the other ports, while it has rings to look at */
     uint32_t n_told;           /* queues that only the kernel tells of */
     uint64_t poll_interval;    /* cycles between two looks at what it tells, while somebody is active */

@@ -24,10 +24,12 @@ struct entity {                /* a tenant on a worker */
     bool runnable, parked;
     bool active;               /* has used more than next to nothing in the window */
     bool goes_on;              /* will be woken at once, for it has more already */
+    bool unfinished;           /* its turn was left in the middle, and goes on with the next; its owner says */
     bool settled;              /* has had SETTLED_SLICES, in turns of half a slice or more, without a moment in which it had nothing to do: nothing
                                 * that it waits for is short */
     uint32_t lulls;            /* of the runqueue's, that it has seen */
     uint64_t awake;            /* cycles since it last had nothing, or little, to do */
+    uint64_t begun;            /* cycles of the turn that was left in the middle */
     uint64_t ran;              /* and since it woke, or had nothing for a moment */
     uint64_t waits;            /* cycles of work that wait, or WAITS_UNKNOWN; its owner says */
     uint64_t boost;            /* virtual time that it goes ahead of its turn */
@@ -59,6 +61,7 @@ struct runqueue {
 struct policy_ops {
     const char *name;
     bool protects;             /* turns end with their slice, and limits hold; else a turn is a batch from each ready queue */
+    bool by_length;            /* the order goes by entity.waits, too: it is counted */
     /* Makes an entity that isn't runnable runnable. 0 or -ENOMEM. */
     int (*add)(struct runqueue *q, struct entity *e);
     void (*remove)(struct runqueue *q, struct entity *e);

@@ -73,7 +73,7 @@ static void next_window(struct runqueue *q)
 /* Of those who have used something, in this window or the one before, whichever were more. */
 static void count_active(struct runqueue *q, struct entity *e)
 {
-    if (e->active || (q->active_before && e->used * q->active_before * NOTHING < e->weight << q->window_bits))
+    if (q->active_before && e->used * q->active_before * NOTHING < e->weight << q->window_bits)
         return;
     e->active = true;
     q->active += e->weight;
@@ -90,17 +90,21 @@ static void use(struct runqueue *q, struct entity *e, uint64_t cycles)
         e->used = 0;
         e->active = false;
     }
-    uint64_t window = UINT64_C(1) << q->window_bits;
-    e->used = e->used + cycles < window ? e->used + cycles : window;
-    count_active(q, e);
+    if (!e->active) {
+        uint64_t window = UINT64_C(1) << q->window_bits;
+        e->used = e->used + cycles < window ? e->used + cycles : window;
+        count_active(q, e);
+    }
     unsigned bits = q->window_bits + MEMORY_BITS;
-    int64_t length = INT64_C(1) << bits, passed = (int64_t)(q->now - e->counted);
-    passed = passed < 0 || !e->counted ? 0 : passed < length ? passed : length;
+    int64_t length = INT64_C(1) << bits;
+    uint64_t passed = q->now - e->counted;
+    if (__builtin_expect(passed > (uint64_t)length, 0))
+        passed = key_before(q->now, e->counted) || !e->counted ? 0 : (uint64_t)length;
     uint64_t all = UINT64_C(1) << 40, part = q->per_weight < all ? e->weight * q->per_weight : all;
     part = part < all ? part : all;
-    e->excess += (int64_t)cycles - ((e->excess * passed) >> bits) - (int64_t)(((unsigned __int128)part * (uint64_t)passed) >> 40);
-    int64_t least = -(int64_t)(q->slice * CREDIT_SLICES);
-    e->excess = e->excess < least ? least : e->excess < length ? e->excess : length;
+    int64_t excess = e->excess, least = -(int64_t)(q->slice * CREDIT_SLICES);
+    excess += (int64_t)cycles - ((excess * (int64_t)passed) >> bits) - (int64_t)(((unsigned __int128)part * passed) >> 40);
+    e->excess = excess < least ? least : excess < length ? excess : length;
     e->counted = q->now;
 }
 
@@ -117,9 +121,11 @@ static uint64_t lead(const struct runqueue *q, const struct entity *e)
 {
     if (e->waits == WAITS_UNKNOWN)
         return e->ran < q->slice ? e->boost : 0;
+    if (e->settled)
+        return 0;
     uint64_t most = LEAD_SLICES * q->slice, less = LENGTH * (e->waits < MAX_CYCLES ? e->waits : MAX_CYCLES);
     less += e->excess > 0 ? EXCESS * (uint64_t)e->excess : 0;
-    return less < most && !e->settled && !owes(q, e) ? in_vtime(e, most - less) : 0;
+    return less < most && !owes(q, e) ? in_vtime(e, most - less) : 0;
 }
 
 /* ---- the policy ---- */
@@ -173,7 +179,10 @@ static void charge(struct runqueue *q, struct entity *e, uint64_t cycles)
         cycles = MAX_CYCLES;
     scale(q, e);
     e->ran += cycles;
-    e->awake = cycles >= q->slice / 2 ? e->awake + cycles : 0;     /* small turns are of somebody who keeps up */
+    /* Small turns are of somebody who keeps up; not what is left of one that was begun. */
+    uint64_t turn = e->begun + cycles;
+    e->awake = turn >= q->slice / 2 || e->unfinished ? e->awake + cycles : 0;
+    e->begun = e->unfinished ? turn : 0;
     bool settled = e->awake >= SETTLED_SLICES * q->slice && e->runnable;
     q->n_settled += (uint32_t)(settled - e->settled);
     e->settled = settled;
@@ -194,12 +203,18 @@ static struct entity *overtaker(struct runqueue *q, const struct entity *running
 {
     if (running->waits == WAITS_UNKNOWN && running->boost && running->ran + cycles < q->slice)
         return NULL;
-    uint64_t ahead = running->boost ? lead(q, running) : 0;
-    uint64_t reached = running->vtime + in_vtime(running, cycles) - ahead - running->slice;
+    uint64_t reached = running->vtime + in_vtime(running, cycles) - running->slice;
+    bool lead_known = !running->boost;     /* mostly nobody is before it without that either */
     for (uint32_t i = 1; i <= q->heap.n && i <= HEAP_FRONT; i++) {
-        struct entity *e = q->heap.at[i].entity;
-        if (e != running && e->boost && key_before(q->heap.at[i].key, reached))
-            return e;
+        const struct heap_slot *s = &q->heap.at[i];
+        if (s->entity == running || !key_before(s->key, reached))
+            continue;
+        if (!lead_known) {
+            reached -= lead(q, running);
+            lead_known = true;
+        }
+        if (key_before(s->key, reached) && s->entity->boost)
+            return s->entity;
     }
     return NULL;
 }
@@ -218,5 +233,5 @@ static struct entity *behind(struct runqueue *q, struct entity *picked)
     return next;
 }
 
-const struct policy_ops policy_wfq = {.name = "wfq", .protects = true, .add = add, .remove = take_out, .pick = pick,
+const struct policy_ops policy_wfq = {.name = "wfq", .protects = true, .by_length = true, .add = add, .remove = take_out, .pick = pick,
                                       .charge = charge, .overtaker = overtaker, .behind = behind};

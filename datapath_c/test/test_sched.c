@@ -221,6 +221,24 @@ static void turns_may_be_longer_once_all_have_been_busy_for_long(void **state)
     runqueue_destroy(&s);
 }
 
+/* A turn that was left in the middle ends with a little one. */
+static void what_is_left_of_a_turn_is_no_small_turn(void **state)
+{
+    struct runqueue s;
+    struct entity e = {.weight = 100};
+    runqueue_init(&s, &policy_wfq, SLICE);
+    runqueue_wake(&s, &e);
+    for (int i = 0; i <= SETTLED_SLICES; i++)
+        for (int left = 1; left >= 0; left--) {
+            e.unfinished = left;
+            runqueue_charge(&s, &e, left ? SLICE : SLICE / 10);
+        }
+    assert_true(runqueue_settled(&s));
+    runqueue_charge(&s, &e, SLICE / 10);
+    assert_false(runqueue_settled(&s));
+    runqueue_destroy(&s);
+}
+
 /* The order holds through every depth of the heap, whoever is taken out. */
 static void the_heap_is_in_order(void **state)
 {
@@ -585,7 +603,8 @@ int main(void)
         cmocka_unit_test(who_slept_soon_goes_ahead_of_nobody),
         cmocka_unit_test(who_wakes_with_what_nobody_knows_of_is_left_alone_for_a_slice), cmocka_unit_test(who_owes_ends_nobodys_turn),
         cmocka_unit_test(a_lull_makes_all_equal),
-        cmocka_unit_test(turns_may_be_longer_once_all_have_been_busy_for_long), cmocka_unit_test(the_heap_is_in_order),
+        cmocka_unit_test(turns_may_be_longer_once_all_have_been_busy_for_long), cmocka_unit_test(what_is_left_of_a_turn_is_no_small_turn),
+        cmocka_unit_test(the_heap_is_in_order),
         cmocka_unit_test(sleeping_entities_are_never_picked),
         cmocka_unit_test(shares_hold_over_10_ms), cmocka_unit_test(weights_that_are_nearly_equal_take_turns),
         cmocka_unit_test(polling_in_vain_is_charged), cmocka_unit_test(sleeping_and_waking_brings_nothing),

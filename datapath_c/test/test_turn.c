@@ -6,6 +6,7 @@
 #include "flow/cache.h"
 #include "flow/group.h"
 #include "flow/table.h"
+#include "path/polling.h"
 #include "path/turn.h"
 #include "path/workers_run.h"
 #include "test/world.h"
@@ -226,6 +227,56 @@ static void what_a_suspended_turn_reads_is_not_freed(void **state)
     assert_int_equal(defer_held(), 0);
 }
 
+static unsigned kicks_asked_for;
+
+static bool never_ready(struct rxq *q)
+{
+    return false;
+}
+
+static bool ask_for_kicks(struct rxq *q, bool on)
+{
+    kicks_asked_for += on;
+    return false;
+}
+
+static void let_time_pass(struct world *w, uint64_t us)
+{
+    clock_warp(clock_from_us(us));
+    worker_account(w->w, w->w->clerk.bucket);
+}
+
+/* What it received last is on its way still, and after it more may come at once. */
+static void the_ring_of_a_suspended_turn_is_not_left_to_its_kicks(void **state)
+{
+    struct world *w = *state;
+    fault f;
+    struct port_ops ring = dummy_ops;
+    ring.ready = never_ready;
+    ring.notify = ask_for_kicks;
+    kicks_asked_for = 0;
+    world_tenant(w, ATTACKER, 100, 2);
+    many_masks(w, ATTACKER, 0, MASKS, -1);
+    inject_flows(w, ATTACKER, 1);
+    struct port *p = datapath_port(w->dp, ATTACKER, 1, &f);
+    p->ops = &ring;
+    polling_begin(w->w, &p->queues[0]);
+    step_until_suspended(w, ATTACKER);
+    assert_int_equal(w->w->n_quiet, 1);
+    assert_int_equal(w->w->n_held, 1);
+    let_time_pass(w, 1000);
+    polling_look(w->w, 1);
+    assert_true(p->queues[0].polled);
+    assert_int_equal(kicks_asked_for, 0);
+    world_run(w);
+    assert_int_equal(w->w->n_held, 0);
+    let_time_pass(w, 1000);
+    polling_look(w->w, 1);
+    assert_false(p->queues[0].polled);
+    assert_int_equal(kicks_asked_for, 1);
+    p->ops = &dummy_ops;
+}
+
 static void note_passed(void *arg)
 {
     *(bool *)arg = true;
@@ -346,7 +397,8 @@ int main(void)
         IN_WORLD(a_lookup_in_many_masks_is_no_longer_than_a_slice), IN_WORLD(so_is_a_walk_through_64_tables),
         IN_WORLD(so_are_chained_groups), IN_WORLD(so_are_select_groups_of_many_buckets),
         IN_WORLD(so_is_a_flood_of_long_frames_to_many_ports), IN_WORLD(a_victim_waits_for_one_slice),
-        IN_WORLD(what_a_suspended_turn_reads_is_not_freed), IN_WORLD(a_barrier_waits_for_suspended_turns),
+        IN_WORLD(what_a_suspended_turn_reads_is_not_freed),
+        IN_WORLD(the_ring_of_a_suspended_turn_is_not_left_to_its_kicks), IN_WORLD(a_barrier_waits_for_suspended_turns),
         IN_WORLD(a_port_goes_while_a_turn_has_it_in_hand), IN_WORLD(a_tenant_goes_while_its_turn_is_suspended),
         IN_WORLD(nobody_takes_all_the_packets), IN_WORLD(a_full_cache_keeps_what_is_used)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,7 +50,12 @@ bool uplink_send(struct datapath *dp, struct port *p, struct port_io *io, const 
 /* The uplink and its neighbours, as a port's driver describes itself; nothing without an uplink. Main thread. */
 int uplink_describe(const struct datapath *dp, char *out, size_t size);
 
-/* Whether what a VXLAN port sends ends in a ring in memory: many at once cost less each. */
+/* Whether what a VXLAN port sends ends in a ring in memory. */
 bool uplink_is_ring(const struct port *p);
+/* Whether packets come from and go to rings in memory, directly or through the tunnels' uplink: many at once cost less each. */
+static inline bool port_is_ring(const struct port *p)
+{
+    return p->ops->takes_loans || (p->ops == &vxlan_ops && uplink_is_ring(p));
+}
 
 #endif

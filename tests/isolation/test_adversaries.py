@@ -33,7 +33,7 @@ def test_a_victim_within_its_share_loses_nothing_and_waits_for_no_slice(open_loo
     assert on["longest_us"] <= 2
     assert on["max_us"] - alone["max_us"] <= 3
     if name == "bursts":        # as light as the victim: fair schedulers that don't see what waits make it 2.9 and 3.9 times (benchmarks/ideal_fair.py)
-        assert on["p99_us"] <= 1.35 * alone["p99_us"] and on["p999_us"] <= 2 * alone["p999_us"]
+        assert on["p99_us"] <= 1.3 * alone["p99_us"] and on["p999_us"] <= 1.7 * alone["p999_us"]
         return
     assert on["p99_us"] <= 1.25 * alone["p99_us"] + 0.01 and on["p999_us"] <= 1.5 * alone["p999_us"]
 
