@@ -272,7 +272,7 @@ async def test_attach_to_another_version(tmp_path):
     server.close()
 
 
-async def test_one_request_is_under_way_while_those_about_another_bridge_come():
+async def test_one_request_is_under_way_while_short_ones_about_another_bridge_come():
     peer = Peer()
     alone = [peer.channel.request(lib.DP_BARRIER, 1) for _ in range(3)]
     assert [peer.receive()[0].xid for _ in alone] == [1, 2, 3]      # several at once, where nobody waits behind them
@@ -290,4 +290,14 @@ async def test_one_request_is_under_way_while_those_about_another_bridge_come():
     for xid in (4, 5):
         peer.send(lib.DP_BARRIER, xid)
     await asyncio.gather(other, beside)
+    peer.channel.close()
+
+
+async def test_those_that_send_much_do_not_shorten_each_others_queues():
+    peer = Peer()
+    futures = [peer.channel.request(lib.DP_FLOW_MOD, 1 + n % 2, bytes(4000)) for n in range(6)]
+    assert [peer.receive()[0].xid for _ in futures] == [1, 2, 3, 4, 5, 6]
+    for xid in range(1, 7):
+        peer.send(lib.DP_FLOW_MOD, xid)
+    await asyncio.gather(*futures)
     peer.channel.close()

@@ -32,8 +32,10 @@ _READS_PER_TURN = 64        # messages taken before other tasks of the loop get 
 _SECONDS_PER_TURN = 0.0001  # likewise
 _SOON = 0.0002              # after a message: there are likely more behind it
 _WINDOW = 8                 # requests about one bridge under way in the datapath,
-_WINDOW_BESIDE = 1          # and while requests about another come, which wait behind them there
-_IN_USE = 0.01              # seconds since the last of these
+_WINDOW_BESIDE = 1          # and while short ones about another come, which wait behind them there; of those that send much, all are
+                            # served sooner by a longer queue
+_BRIEF = 512                # bytes of these,
+_IN_USE = 0.01              # and seconds since the last
 _UNANSWERED = 8             # posts about one bridge in a row that are answered only if they are refused
 _IN_ORDER = {lib.DP_FLOW_MOD, lib.DP_PACKET_OUT, lib.DP_BARRIER}    # whose answer tells that earlier posts were carried out
 _MICROSECONDS = 100         # that an exchange waits for its answer: several times what the datapath takes
@@ -77,8 +79,7 @@ class Channel:
         self._under_way: dict[int, int] = {}                # requests that were sent and not answered, by object
         self._waiting: dict[int, deque[bytes]] = {}         # those that wait for these
         self._unanswered: dict[int, list[int]] = {}         # posts that may be under way still, by object
-        self._latest = 0                                    # the object of the latest request,
-        self._beside_until = 0.0                            # and until when those about others are thought to go on
+        self._brief = (0, 0.0), (0, 0.0)                    # the two latest objects that short ones were about, and when
         self._xid = 0
         self._closed = ""
         self._room = memoryview(bytearray(lib.DP_MSG_MAX))
@@ -144,6 +145,7 @@ class Channel:
         it goes to the callbacks that `slower` gives, perhaps before this returns. None: nothing was sent."""
         if self._pending or self._outbox or self._closed or not self._greeted:
             return None
+        self._note(object_, len(data))
         x = self._exchange
         xid = x.xid = self._xid % 0xffffffff + 1
         x.object, x.version, x.form = object_, version, form
@@ -169,6 +171,7 @@ class Channel:
         """Sends a request of one of the kinds that are carried out in order, but (False) where others about the same object wait
         to be sent. `refused` is called if it can't be carried out. The datapath answers most of them only then: an answer wakes
         a process."""
+        self._note(object_, len(body))
         if self._is_behind(object_):
             return False
         if why := self._unsendable(body):
@@ -185,13 +188,20 @@ class Channel:
         return True
 
     def _is_behind(self, object_: int) -> bool:
-        if object_ != self._latest:
-            self._beside_until = monotonic() + _IN_USE if self._latest else 0.0
-            self._latest = object_
         if object_ in self._waiting:
             return True
         ahead = self._under_way.get(object_, 0)
-        return ahead >= _WINDOW or ahead >= _WINDOW_BESIDE and monotonic() < self._beside_until
+        return ahead >= _WINDOW or ahead >= _WINDOW_BESIDE and self._is_beside(object_)
+
+    def _note(self, object_: int, length: int) -> None:
+        if length <= _BRIEF:
+            last, before = self._brief
+            self._brief = (object_, monotonic()), before if last[0] == object_ else last
+
+    def _is_beside(self, object_: int) -> bool:
+        last, before = self._brief
+        other, at = before if last[0] == object_ else last
+        return other != 0 and monotonic() - at < _IN_USE
 
     def _start(self, type_: int, flags: int, body: bytes, entry: _Pending) -> None:
         self._xid = xid = self._xid % 0xffffffff + 1
@@ -203,9 +213,11 @@ class Channel:
     def _send_in_turn(self, object_: int, message: bytes) -> None:
         """So few requests about one bridge are under way that another's never wait behind many of them in the socket. Those of
         one bridge keep their order."""
-        if object_ and self._is_behind(object_):
-            self._waiting.setdefault(object_, deque()).append(message)
-            return
+        if object_:
+            self._note(object_, len(message))
+            if self._is_behind(object_):
+                self._waiting.setdefault(object_, deque()).append(message)
+                return
         self._under_way[object_] = self._under_way.get(object_, 0) + 1
         self._send(message)
 
