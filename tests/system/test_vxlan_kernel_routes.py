@@ -77,18 +77,6 @@ class Site:
         return dict(self.switch.client.call("PortService.GetPort", bridge="br", name="vx").detail)
 
 
-@pytest.fixture
-def site(tmp_path):
-    sites = []
-
-    def make(*arguments, **options):
-        sites.append(Site(tmp_path, *arguments, **options))
-        return sites[0]
-    yield make
-    for made in sites:
-        made.lab.close()
-
-
 @pytest.mark.parametrize("near, far", [(NEAR4, FAR4), (NEAR6, FAR6)], ids=["ipv4", "ipv6"])
 @pytest.mark.parametrize("device", [False, True], ids=["own", "kernel"])
 def test_traffic_both_ways(site, device, near, far):

@@ -64,18 +64,6 @@ class Site:
         return self.switch.counters("br", "vx")
 
 
-@pytest.fixture
-def site(tmp_path):
-    sites = []
-
-    def make(*arguments, **options):
-        sites.append(Site(tmp_path, *arguments, **options))
-        return sites[0]
-    yield make
-    for made in sites:
-        made.lab.close()
-
-
 def csum_errors(namespace):
     names, values = (line.split()[1:] for line in namespace.run("cat", "/proc/net/snmp").splitlines() if line.startswith("Tcp:"))
     return int(values[names.index("InCsumErrors")])

@@ -70,18 +70,6 @@ class Site:
         return bool(ping(self.containers[0], INSIDE[1], count=1, wait=0.5))
 
 
-@pytest.fixture
-def site(tmp_path):
-    sites = []
-
-    def make(*arguments, **options):
-        sites.append(Site(tmp_path, *arguments, **options))
-        return sites[0]
-    yield make
-    for made in sites:
-        made.lab.close()
-
-
 @pytest.mark.parametrize("mode, v6, own", [("best-effort", False, False), ("best-effort", True, False), ("best-effort", False, True),
                                             ("best-effort", True, True), ("generic", False, False), ("off", False, False),
                                             ("off", True, False), ("off", False, True)])
