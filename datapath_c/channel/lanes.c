@@ -40,7 +40,7 @@ struct lanes {
     struct lane *of[DP_MAX_TENANTS];
     struct lane *current;
     const struct lane *latest; /* that a request came for */
-    uint64_t beside_until;
+    uint64_t beside_until;     /* clock; 0 = requests of one tenant alone come */
     uint64_t deadline;
     uint32_t n_blocked;        /* lanes with work whose clients don't read what they get */
 };
@@ -187,19 +187,14 @@ void **lanes_state(struct client *c)
     return l->current && l->current->first ? &l->current->first->state : &none;
 }
 
-static bool is_beside(const struct lanes *l)
-{
-    return l->beside_until && clock_now() < l->beside_until;
-}
-
 bool lanes_beside(const struct client *c)
 {
-    return is_beside(client_lanes(c));
+    return client_lanes(c)->beside_until;
 }
 
 bool lanes_wait_for_reader(const struct lanes *l)
 {
-    return l->n_blocked && is_beside(l);
+    return l->n_blocked && l->beside_until;
 }
 
 static bool can_request(const struct lane *lane)
@@ -270,7 +265,9 @@ static void unblock(struct lanes *l)
 
 bool lanes_run(struct lanes *l, uint64_t cycles)
 {
-    uint64_t end = clock_now() + cycles;
+    uint64_t now = clock_now(), end = now + cycles;
+    if (now >= l->beside_until)        /* here alone: what waits for that is looked at next */
+        l->beside_until = 0;
     if (l->n_blocked)
         unblock(l);
     struct entity *e;

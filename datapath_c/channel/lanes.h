@@ -33,6 +33,7 @@ bool lanes_wait_for_reader(const struct lanes *l);
 
 /* For handlers: whether requests of several tenants come, so that parts of a reply are to be short. */
 bool lanes_beside(const struct client *c);
+
 /* For handlers: whether to make way, and where what was begun is kept (freed with free()). */
 bool lanes_slice_over(const struct client *c);
 void **lanes_state(struct client *c);

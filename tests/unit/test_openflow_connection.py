@@ -3,6 +3,7 @@ import asyncio
 
 import pytest
 
+from vswitch import neighbours
 from vswitch.errors import OpenFlowError
 from vswitch.openflow import connection as module
 from vswitch.openflow.codec import encode_hello, frame, take_frames
@@ -80,14 +81,14 @@ async def test_events_to_a_peer_that_does_not_read_are_dropped_and_counted(serve
 @pytest.mark.parametrize("said", [0, 8, 16384])
 async def test_steps_are_shorter_while_somebody_else_says_little(served, tmp_path, monkeypatch, said):
     """A flood that is there already is handled in pieces, and in smaller ones while somebody else waits for answers to short messages."""
-    monkeypatch.setattr(module, "_IN_USE", 60)     # however slow the machine is
+    monkeypatch.setattr(neighbours, "_IN_USE", 60)     # however slow the machine is
     other, steps, done = await Served().start(tmp_path / "other"), [], asyncio.Event()
     other.writer.write(encode_hello(0))
     assert (await other.next()).type == Type.HELLO
     served.writer.write(encode_hello(0))
     while not (served.connection.open and other.connection.open):
         await asyncio.sleep(0.01)
-    other.connection._brief_at -= module._IN_USE
+    monkeypatch.setattr(module.Connection, "_neighbours", neighbours.Neighbours())
 
     async def handle(frames):
         steps.append(len(frames))

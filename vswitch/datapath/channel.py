@@ -20,6 +20,7 @@ from vswitch._datapath import ffi, lib
 from vswitch.datapath.records import ErrorRecord, unpack
 from vswitch.datapath.refusals import refusal
 from vswitch.errors import InvalidError, UnavailableError
+from vswitch.neighbours import Neighbours
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,7 @@ _SOON = 0.0002              # after a message: there are likely more behind it
 _WINDOW = 8                 # requests about one bridge under way in the datapath,
 _WINDOW_BESIDE = 1          # and while short ones about another come, which wait behind them there; of those that send much, all are
                             # served sooner by a longer queue
-_BRIEF = 512                # bytes of these,
-_IN_USE = 0.01              # and seconds since the last
+_BRIEF = 512                # bytes of these
 _UNANSWERED = 8             # posts about one bridge in a row that are answered only if they are refused
 _IN_ORDER = {lib.DP_FLOW_MOD, lib.DP_PACKET_OUT, lib.DP_BARRIER}    # whose answer tells that earlier posts were carried out
 _MICROSECONDS = 100         # that an exchange waits for its answer: several times what the datapath takes
@@ -79,7 +79,7 @@ class Channel:
         self._under_way: dict[int, int] = {}                # requests that were sent and not answered, by object
         self._waiting: dict[int, deque[bytes]] = {}         # those that wait for these
         self._unanswered: dict[int, list[int]] = {}         # posts that may be under way still, by object
-        self._brief = (0, 0.0), (0, 0.0)                    # the two latest objects that short ones were about, and when
+        self._neighbours = Neighbours()                     # objects that short ones are about
         self._xid = 0
         self._closed = ""
         self._room = memoryview(bytearray(lib.DP_MSG_MAX))
@@ -191,17 +191,11 @@ class Channel:
         if object_ in self._waiting:
             return True
         ahead = self._under_way.get(object_, 0)
-        return ahead >= _WINDOW or ahead >= _WINDOW_BESIDE and self._is_beside(object_)
+        return ahead >= _WINDOW or ahead >= _WINDOW_BESIDE and self._neighbours.has(object_)
 
     def _note(self, object_: int, length: int) -> None:
         if length <= _BRIEF:
-            last, before = self._brief
-            self._brief = (object_, monotonic()), before if last[0] == object_ else last
-
-    def _is_beside(self, object_: int) -> bool:
-        last, before = self._brief
-        other, at = before if last[0] == object_ else last
-        return other != 0 and monotonic() - at < _IN_USE
+            self._neighbours.note(object_)
 
     def _start(self, type_: int, flags: int, body: bytes, entry: _Pending) -> None:
         self._xid = xid = self._xid % 0xffffffff + 1

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 from vswitch.errors import OpenFlowError
+from vswitch.neighbours import Neighbours
 from vswitch.openflow.codec import Frame, encode_error, encode_hello, message_frame, negotiate, take_frames
 from vswitch.openflow.constants import ErrorType, HelloFailed, Type
 from vswitch.openflow.streams import Reader
@@ -21,7 +22,6 @@ PROBE = 5.0                 # seconds without a message after which an echo is s
 _HELLO_TIMEOUT = 10.0
 _READ = 16 << 10            # bytes handled in one step of the event loop,
 _READ_BESIDE = 4 << 10      # and while somebody waits for answers to short messages
-_IN_USE = 0.01              # seconds since the last of them
 _SHORT = 2 << 10            # bytes that may be handled in the callback which they come with
 _UNSENT = 128 << 10         # bytes that the kernel takes beyond what the peer's window lets it send
 _EVENTS_WAITING = 256 << 10 # bytes unread by the peer beyond which events to it are dropped
@@ -33,7 +33,7 @@ class Connection:
     it answered has been taken by the peer to the transport's low-water mark. `versions` are the OpenFlow versions that are
     offered; `version` is the one agreed on, 0 until then."""
 
-    _brief: tuple[Connection | None, Connection | None] = None, None      # of all connections, the two latest with a short message
+    _neighbours = Neighbours()
 
     def __init__(self, reader: Reader, writer: asyncio.StreamWriter, *, probe: bool = True,
                  versions: Sequence[int] = tuple(Version)):
@@ -44,7 +44,7 @@ class Connection:
         self._versions = versions
         self.version = 0
         self._loop = asyncio.get_running_loop()
-        self._heard = self._brief_at = self._loop.time()
+        self._heard = self._loop.time()
         self._buffer = bytearray()
         self.open = False           # hello is done
         self.events_dropped = 0
@@ -129,7 +129,8 @@ class Connection:
             self._transport.abort()
 
     async def _read(self, take: Callable[[bytearray], list] = take_frames) -> list:
-        data = await self._reader.read(_READ_BESIDE if self._is_beside() else _READ)
+        # Of those that send much, all are served sooner by longer steps.
+        data = await self._reader.read(_READ_BESIDE if self._neighbours.has(self) else _READ)
         if not data:
             raise EOFError
         self._note(len(data))
@@ -139,16 +140,7 @@ class Connection:
     def _note(self, length: int) -> None:
         self._heard = self._loop.time()
         if length <= _SHORT:
-            self._brief_at = self._heard
-            if Connection._brief[0] is not self:
-                Connection._brief = self, Connection._brief[0]
-
-    def _is_beside(self) -> bool:
-        """Whether another connection is in use that waits for each step of this one. Of those that send much, all are served sooner
-        by longer steps."""
-        last, before = Connection._brief
-        other = before if last is self else last
-        return other is not None and other.open and self._loop.time() - other._brief_at < _IN_USE
+            self._neighbours.note(self)
 
     async def _negotiate(self) -> list[Frame]:
         """Waits for hello; the messages that came with it are the result."""
