@@ -126,7 +126,7 @@ class Bench:
                 stream = seen["streams"][0]
                 found.setdefault(mode, []).append({
                     **{p: stream["latency"].get(f"{p}_ns", float("nan")) / 1000 for p in ("p50", "p90", "p99", "p999", "max")},
- "own_p50": stream["own"].get("p50_ns", float("nan")) / 1000, "own_p90": stream["own"].get("p90_ns", float("nan")) / 1000,
+                    **{f"own_{p}": stream["own"].get(f"{p}_ns", float("nan")) / 1000 for p in ("p50", "p90")},
                     "loss": 1 - stream["returned"] / stream["sent"] if stream["sent"] else 1.0, "mpps": seen["ports"][1]["mpps"],
                     "evil_mpps": sum(stream["mpps"] for stream in seen["streams"][1:]),
                     "samples": stream["latency"]["samples"], "samples_in_stalls": stream["stalled"]["samples"],
