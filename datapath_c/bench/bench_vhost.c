@@ -4,7 +4,10 @@
  * rule=source: besides, a rule on a source address that no packet has, so that each address is a flow that the tables decide on.
  * tunnel=out: the second guest is the other end of a VXLAN tunnel, whose uplink is its port; tunnel=in: likewise, and it is the one that
  * sends. The cycles are both tenants' then.
- * Usage: bench_vhost [len=60] [flows=1] [rounds=300] [batch=32] [rule=port|address|source] [tunnel=out|in] [packed] [cores=0,1] [slice=US] */
+ * rules=FILE frames=FILE: rules by OpenFlow 1.3 flow-mods one behind the other, and a capture of frames that are sent in turn
+ * (benchmarks/acl_rules.py makes both); all frames go through once before anything counts.
+ * Usage: bench_vhost [len=60] [flows=1] [rounds=300] [batch=32] [rule=port|address|source] [rules=FILE frames=FILE] [tunnel=out|in] [packed]
+ *                    [cores=0,1] [slice=US] */
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -16,6 +19,7 @@
 #include "base/watch.h"
 #include "bench/guest_load.h"
 #include "bench/guest_port.h"
+#include "flow/cache.h"
 #include "flow/table.h"
 #include "path/worker.h"
 #include "tunnel/vtep.h"
@@ -77,6 +81,22 @@ static void add_rule(struct bridge *b, bool address, bool source, bool back)
     }
 }
 
+static bool add_rules(struct bridge *b, const char *path)
+{
+    static uint8_t message[65536];
+    FILE *file = fopen(path, "rb");
+    struct flow_mod_result r;
+    fault f;
+    bool good = file;
+    while (good && fread(message, 8, 1, file) == 1) {
+        size_t len = get16(message + 2);
+        good = len >= 8 && fread(message, len - 8, 1, file) == 1 && !flow_mod(b, message, len - 8, &r, &f);
+    }
+    if (file)
+        fclose(file);
+    return good;
+}
+
 static void drain(struct guest_ring *r, unsigned *n)
 {
     uint16_t slot;
@@ -94,6 +114,7 @@ struct options {
     unsigned length, flows, rounds, batch, slice;
     int cores[2];              /* guests', worker's; -1: both here, by turns */
     bool address, source, packed, out, in;
+    const char *rules, *frames;
 };
 
 static bool parse_options(struct options *o, int argc, char **argv)
@@ -111,13 +132,17 @@ static bool parse_options(struct options *o, int argc, char **argv)
             o->address = true;
         else if (!strcmp(a, "rule=source"))
             o->source = true;
+        else if (!strncmp(a, "rules=", 6))
+            o->rules = a + 6;
+        else if (!strncmp(a, "frames=", 7))
+            o->frames = a + 7;
         else if (strcmp(a, "rule=port") && sscanf(a, "len=%u", &o->length) != 1 && sscanf(a, "flows=%u", &o->flows) != 1 &&
                  sscanf(a, "rounds=%u", &o->rounds) != 1 && sscanf(a, "batch=%u", &o->batch) != 1 &&
                  sscanf(a, "slice=%u", &o->slice) != 1 &&
                  sscanf(a, "cores=%d,%d", &o->cores[0], &o->cores[1]) != 2)
             return false;
     }
-    return o->batch >= 1 && o->batch <= BATCH && o->rounds >= 4;
+    return o->batch >= 1 && o->batch <= BATCH && o->rounds >= 4 && !o->rules == !o->frames;
 }
 
 static void stay_on(int core)
@@ -237,7 +262,12 @@ int main(int argc, char **argv)
         guests[i] = (struct guest_port){.path = strdup(p.socket), .n_pairs = 1, .size = 256, .buffer_len = 2048, .frame_max = 2048,
                                         .packed = o.packed};
     }
-    add_rule(dp->bridges[1], o.address, false, o.in);
+    if (!o.rules)
+        add_rule(dp->bridges[1], o.address, false, o.in);
+    else if (!add_rules(dp->bridges[1], o.rules)) {
+        fprintf(stderr, "no rules in %s\n", o.rules);
+        return 1;
+    }
     if (o.source)
         add_rule(dp->bridges[1], true, true, o.in);
     pthread_t thread;
@@ -258,6 +288,8 @@ int main(int argc, char **argv)
     char text[512];
     if (o.in)
         strcpy(text, "0:hex=" THROUGH_TUNNEL);
+    else if (o.frames)
+        snprintf(text, sizeof text, "0:pcap=%s", o.frames);
     else
         snprintf(text, sizeof text, "0:len=%u,flows=%u", o.length, o.flows);
     if (load_parse(&stream, text))
@@ -266,8 +298,10 @@ int main(int argc, char **argv)
         stay_on(o.cores[1]);
         pthread_create(&thread, NULL, play_guests, &o);
     }
+    for (uint64_t seen = account->rx_packets; o.frames && account->rx_packets - seen < 2 * stream.n_frames;)
+        run_round(w, &o, account);
     double (*cost)[DP_N_STAGES + 1] = calloc(o.rounds, sizeof *cost);
-    uint64_t packets = 0, turns = account->turns;
+    uint64_t packets = 0, turns = account->turns, exact = account->emc_hits, masked = account->megaflow_hits;
     for (unsigned r = 0; r < o.rounds; r++) {
         uint64_t before[DP_N_STAGES], polls = w->row->system[DP_SYS_POLL];
         for (int s = 0; s < DP_N_STAGES; s++)
@@ -279,7 +313,7 @@ int main(int argc, char **argv)
         cost[r][DP_N_STAGES] = (double)(w->row->system[DP_SYS_POLL] - polls) / (double)n;
     }
     double total = 0, *column = calloc(o.rounds, sizeof *column);
-    printf("%u bytes, %u flows, %.1f packets a turn; cycles per packet:", o.length, o.flows,
+    printf("%u bytes, %u flows, %.1f packets a turn; cycles per packet:", o.length, o.frames ? stream.n_frames : o.flows,
            (double)packets / (double)(account->turns - turns));
     for (uint32_t s = 0; s <= DP_N_STAGES; s++) {
         for (uint32_t r = 0; r < o.rounds; r++)
@@ -290,6 +324,11 @@ int main(int argc, char **argv)
         total += column[o.rounds / 4];
     }
     printf(" together %.1f (lower quartile of %u)\n", total, o.rounds);
+    struct cache *c = o.frames ? w->tenants[1]->cache : NULL;
+    if (c)
+        printf("%u megaflows of %u masks, %u places in the exact-match cache; of the packets %.1f %% hit that, %.1f %% the masks\n",
+               c->n_flows, c->n_tables, c->emc_mask + 1, 100 * (double)(account->emc_hits - exact) / (double)packets,
+               100 * (double)(account->megaflow_hits - masked) / (double)packets);
     over = true;
     if (o.cores[0] >= 0)
         pthread_join(thread, NULL);
