@@ -90,12 +90,12 @@ static void end(struct bridge *b)
 }
 
 /* What the rule in whose place this one came had counted. */
-static void inherit(struct rule *r, unsigned n_workers)
+static void inherit(struct rule *r)
 {
     struct rule_totals t;
     if (!r->successor_of)
         return;
-    rule_totals(r->successor_of, n_workers, &t);
+    rule_totals(r->successor_of, &t);
     r->packets_base -= t.packets;
     r->bytes_base -= t.bytes;
     r->successor_of = NULL;
@@ -111,7 +111,7 @@ void bundle_commit(struct bridge *b)
         if (!d->notes[i].added)
             continue;
         bool successor = r->successor_of;
-        inherit(r, b->dp->n_workers);
+        inherit(r);
         if (atomic_load_explicit(&r->cls.removed, memory_order_relaxed) == CLS_FOREVER)
             rule_changed(r, successor ? DP_UPDATE_MODIFIED : DP_UPDATE_ADDED, 0);
     }

@@ -30,7 +30,7 @@ bool bridge_expire(struct bridge *b, uint64_t now, uint64_t until)
         b->expiring = r->timed_next;   /* which moves on if that rule goes, too */
         if (!cls_visible(&r->cls, bridge_pending_version(b)))
             continue;
-        rule_totals(r, b->dp->n_workers, &t);
+        rule_totals(r, &t);
         if (r->trigger && trigger_look(r->trigger, &t, now - r->created, now > t.used ? now - t.used : 0) && b->dp->stats_triggered)
             b->dp->stats_triggered(b, r);
         bool hard = r->hard_timeout && now - r->created >= r->hard_timeout * clock_hz;

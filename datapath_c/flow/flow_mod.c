@@ -104,10 +104,11 @@ static int check_quota(const struct tenant *t, size_t size, fault *f)
 
 static struct rule *make_rule(const struct bridge *b, const struct request *q)
 {
-    struct rule *r = rule_new(&q->match, b->dp->n_workers);
+    struct rule *r = rule_new(&q->match, b->dp->rule_stats);
     struct instructions *i = instructions_new(q->instructions, (uint32_t)q->instructions_len);
     if (!r || !i || trigger_new(i->bytes, i->len, &r->trigger)) {
-        free(r);
+        if (r)
+            rule_free(r);
         free(i);
         return NULL;
     }

@@ -76,7 +76,7 @@ static size_t put_flow(const struct rule *r, uint64_t now, uint8_t *out, size_t 
     struct instructions *i = atomic_load_explicit(&((struct rule *)r)->instructions, memory_order_relaxed);
     struct rule_totals t;
     struct match m;
-    rule_totals(r, r->table->bridge->dp->n_workers, &t);
+    rule_totals(r, &t);
     cls_rule_match(&r->cls, &m);
     memset(out, 0, 48);
     out[2] = r->table->id;
@@ -212,7 +212,7 @@ static int add_rule(void *context, const struct rule *r)
 {
     struct aggregate *a = context;
     struct rule_totals t;
-    rule_totals(r, r->table->bridge->dp->n_workers, &t);
+    rule_totals(r, &t);
     a->packets += t.packets;
     a->bytes += t.bytes;
     a->flows++;
@@ -242,7 +242,7 @@ void table_stats_put(struct bridge *b, uint8_t table_id, uint8_t out[24])
         matched = t->removed_packets;
         for (struct rule *r = t->rules; r; r = r->next) {
             struct rule_totals totals;
-            rule_totals(r, b->dp->n_workers, &totals);
+            rule_totals(r, &totals);
             matched += totals.packets + r->packets_base;
         }
         for (unsigned w = 0; w < b->dp->n_workers; w++)
@@ -259,7 +259,7 @@ size_t flow_removed_put(const struct rule *r, uint8_t reason, uint64_t now, uint
 {
     struct rule_totals t;
     struct match m;
-    rule_totals(r, r->table->bridge->dp->n_workers, &t);
+    rule_totals(r, &t);
     cls_rule_match(&r->cls, &m);
     put64(out, r->cookie);
     put16(out + 8, r->cls.priority);

@@ -7,6 +7,7 @@
 struct group;
 struct meter;
 struct rule;
+struct rule_stats;
 struct table;
 struct port;
 
@@ -82,8 +83,8 @@ struct program {
     bool raw;                  /* outputs alone, to ports that need no more than the frame and take many for little */
     uint32_t size;             /* bytes, all that belongs to it */
     struct table *miss;        /* the table whose lookup found nothing, or NULL */
-    struct rule **rules;       /* that the packet matched, in order: they count it */
-    struct op ops[];           /* the rules lie behind them, and what ops point to */
+    struct rule_stats **counts;    /* of the rules that the packet matched, in order */
+    struct op ops[];           /* the counts' pointers lie behind them, and what ops point to */
 };
 
 #endif

@@ -1,19 +1,14 @@
-/* A rule (flow entry) and what belongs to it. Made, changed and freed by the main thread; workers read it and count in
- * their own slot of `stats`. */
+/* A rule (flow entry) and what belongs to it. Made, changed and freed by the main thread; workers read it, and each makes and counts in
+ * its own slot of `stats`. */
 #ifndef VSWITCH_RULE_H
 #define VSWITCH_RULE_H
 #include "flow/classifier.h"
+#include "flow/rule_stats.h"
 
 /* Instructions as they came (OpenFlow 1.3 TLVs, checked), replaced as a whole. */
 struct instructions {
     uint32_t len;
     uint8_t bytes[];
-};
-
-struct rule_stats {            /* one worker's */
-    uint64_t packets, bytes;
-    uint64_t used;             /* clock of the last packet, 0 = none */
-    uint64_t cycles;           /* spent on its packets, an estimate from samples */
 };
 
 struct table;
@@ -36,17 +31,22 @@ struct rule {
     bool conjunctive;          /* its actions are clauses of conjunctions */
     bool limits;               /* it has learn actions with a limit (flow/tally.h) */
     uint32_t size;             /* bytes, for quotas */
-    struct rule_stats stats[]; /* one a worker; the masked value lies behind them */
+    struct rule_stats_room *room;
+    struct rule_stats *_Atomic stats[];    /* one a worker, NULL before it counts; the masked value lies behind them */
 };
 
 struct rule_totals {
     uint64_t packets, bytes, used;
 };
 
-struct rule *rule_new(const struct match *m, unsigned n_workers);
+/* `room` is where its workers will count. NULL without memory. */
+struct rule *rule_new(const struct match *m, struct rule_stats_room *room);
 void rule_free(void *rule);
 struct instructions *instructions_new(const uint8_t *bytes, uint32_t len);
-void rule_totals(const struct rule *r, unsigned n_workers, struct rule_totals *t);
+void rule_totals(const struct rule *r, struct rule_totals *t);
+uint64_t rule_cycles(const struct rule *r);
+/* Where the worker counts what matches the rule. The worker's thread. */
+struct rule_stats *rule_stats(struct rule *r, unsigned worker);
 
 static inline struct rule *rule_of(struct cls_rule *c)
 {

@@ -38,14 +38,6 @@ struct rule_costs *rule_costs_new(struct bridge *b, uint32_t k)
     return c;
 }
 
-static uint64_t cycles_of(const struct rule *r, unsigned n_workers)
-{
-    uint64_t sum = 0;
-    for (unsigned w = 0; w < n_workers; w++)
-        sum += __atomic_load_n(&r->stats[w].cycles, __ATOMIC_RELAXED);
-    return sum;
-}
-
 static void note(struct rule_costs *c, const struct rule *r, uint64_t cycles)
 {
     static uint8_t entry[65536];
@@ -72,7 +64,7 @@ bool rule_costs_step(struct rule_costs *c, unsigned n)
             c->cursor.at = first_rule(c);
             continue;
         }
-        uint64_t cycles = cycles_of(r, c->bridge->dp->n_workers);
+        uint64_t cycles = rule_cycles(r);
         if (cycles && c->k && (c->n < c->k || cycles > c->at[c->n - 1].cycles))
             note(c, r, cycles);
         c->cursor.at = r->next;

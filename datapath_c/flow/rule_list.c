@@ -158,7 +158,7 @@ void rule_unlink(struct rule *r)
     tally_rule(t, r->cookie, -1);
     if (r->limits)
         tallies_use(t->bridge, atomic_load_explicit(&r->instructions, memory_order_relaxed), -1);
-    rule_totals(r, t->bridge->dp->n_workers, &totals);
+    rule_totals(r, &totals);
     t->removed_packets += totals.packets + r->packets_base;
     t->n_rules--;
     t->bridge->n_rules--;
@@ -192,7 +192,7 @@ void table_remove_all(struct table *t)
         if (r->limits)
             tallies_use(b, atomic_load_explicit(&r->instructions, memory_order_relaxed), -1);
         rule_unlist_timed(r);
-        rule_totals(r, b->dp->n_workers, &totals);
+        rule_totals(r, &totals);
         t->removed_packets += totals.packets + r->packets_base;
         b->tenant->rule_bytes -= r->size;
     }
@@ -242,7 +242,7 @@ void table_free(struct table *t)
 void rule_reset_counts(struct rule *r)
 {
     struct rule_totals t;
-    rule_totals(r, r->table->bridge->dp->n_workers, &t);
+    rule_totals(r, &t);
     r->packets_base += t.packets;
     r->bytes_base += t.bytes;
 }

@@ -78,7 +78,7 @@ void table_check_vacancy(struct table *t)
 static uint64_t end_of_life(const struct rule *r)
 {
     struct rule_totals t;
-    rule_totals(r, r->table->bridge->dp->n_workers, &t);
+    rule_totals(r, &t);
     uint64_t hard = r->hard_timeout ? r->created + r->hard_timeout * clock_hz : UINT64_MAX;
     uint64_t idle = r->idle_timeout ? t.used + r->idle_timeout * clock_hz : UINT64_MAX;
     return hard < idle ? hard : idle;

@@ -278,8 +278,8 @@ static struct rule *find_rule(struct translation *x, int id, struct table **tabl
     struct rule *r = rule_of(c);
     if (x->metered)
         emit(x, OP_COUNT)->rule = r;
-    else
-        x->rules[x->n_rules++] = r;
+    else if (x->worker)
+        x->counts[x->n_rules++] = rule_stats(r, x->worker->id);
     x->rule = r;
     x->table_id = (uint8_t)id;
     x->cookie = r->cookie;
@@ -389,21 +389,21 @@ void translate(struct translation *x)
 
 struct program *translation_program(const struct translation *x)
 {
-    size_t ops = x->n_ops * sizeof x->ops[0], rules = x->n_rules * sizeof x->rules[0];
-    struct program *p = malloc(sizeof *p + ops + rules + x->n_bytes);
+    size_t ops = x->n_ops * sizeof x->ops[0], counts = x->n_rules * sizeof x->counts[0];
+    struct program *p = malloc(sizeof *p + ops + counts + x->n_bytes);
     if (!p)
         return NULL;
-    p->size = (uint32_t)(sizeof *p + ops + rules + x->n_bytes);
+    p->size = (uint32_t)(sizeof *p + ops + counts + x->n_bytes);
     p->n_ops = (uint16_t)x->n_ops;
     p->n_rules = (uint16_t)x->n_rules;
     p->miss = x->miss;
     p->raw = x->n_ops <= RAW_OPS;
     for (unsigned i = 0; i < x->n_ops; i++)
         p->raw &= x->ops[i].code == OP_OUTPUT && x->ops[i].port->ops->raw;
-    p->rules = (struct rule **)(p->ops + x->n_ops);
+    p->counts = (struct rule_stats **)(p->ops + x->n_ops);
     step_copy(p->ops, x->ops, ops);
-    step_copy(p->rules, x->rules, rules);
-    uint8_t *bytes = (uint8_t *)p->rules + rules;
+    step_copy(p->counts, x->counts, counts);
+    uint8_t *bytes = (uint8_t *)p->counts + counts;
     step_copy(bytes, x->bytes, x->n_bytes);
     for (unsigned i = 0; i < p->n_ops; i++)
         if (p->ops[i].code == OP_LEARN)

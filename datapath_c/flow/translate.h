@@ -53,7 +53,7 @@ struct translation {
     unsigned n_sections, n_stack, n_bytes;
     struct op ops[TRANSLATE_MAX_OPS];
     struct section sections[TRANSLATE_MAX_DEPTH];
-    struct rule *rules[TRANSLATE_MAX_RULES];
+    struct rule_stats *counts[TRANSLATE_MAX_RULES];    /* of the rules that matched; without a worker, none */
     const uint8_t *set[32];    /* the action set: one action a kind, in the order of 5.10 */
     const uint8_t *set_fields[N_ALL_FIELDS];
     const uint8_t *others[TRANSLATE_MAX_OTHERS];

@@ -3,6 +3,7 @@
 #include "base/step.h"
 #include "flow/group.h"
 #include "flow/meter.h"
+#include "flow/rule.h"
 #include "path/headers.h"
 #include "path/learn.h"
 #include "path/output.h"
@@ -142,7 +143,7 @@ struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, st
             i += op->row;
             break;
         case OP_COUNT:
-            count_rules(w, &(struct rule *){op->rule}, 1, NULL, 1, p->len);
+            count_rules(w, &(struct rule_stats *){rule_stats(op->rule, w->id)}, 1, NULL, 1, p->len);
             break;
         case OP_METER:
             if (!(p = meter(w, t, p, op->meter)))
@@ -181,7 +182,7 @@ struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, st
 
 void act(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct program *program)
 {
-    count_rules(w, program->rules, program->n_rules, program->miss, 1, p->len);
+    count_rules(w, program->counts, program->n_rules, program->miss, 1, p->len);
     if ((p = act_run(w, t, b, p, program->ops, program->n_ops)))
         packet_unref(p);
 }
@@ -189,7 +190,7 @@ void act(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p
 void act_raw(struct worker *w, struct wtenant *t, struct port *in, struct packet **packets, unsigned n, uint64_t bytes,
              const struct program *program)
 {
-    count_rules(w, program->rules, program->n_rules, program->miss, n, bytes);
+    count_rules(w, program->counts, program->n_rules, program->miss, n, bytes);
     for (unsigned k = 0; k < program->n_ops; k++) {
         struct port *out = program->ops[k].port;
         uint32_t config = atomic_load_explicit(&out->config, memory_order_relaxed);

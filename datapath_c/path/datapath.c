@@ -55,6 +55,8 @@ struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int 
         return NULL;
     }
     dp->watch_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (!(dp->rule_stats = rule_stats_room_new(n_workers)))
+        return NULL;
     for (unsigned i = 0; i < n_workers; i++)
         if (!(dp->workers[i] = worker_new(dp, i, error)))
             return NULL;
@@ -88,6 +90,7 @@ void datapath_free(struct datapath *dp, bool keep)
         defer_run();
     for (unsigned i = 0; i < dp->n_workers; i++)
         worker_free(dp->workers[i]);
+    rule_stats_room_free(dp->rule_stats);
     for (uint32_t i = 0; i < DP_MAX_TENANTS; i++)
         free(dp->tenants[i]);
     mailbox_close(&dp->mail);

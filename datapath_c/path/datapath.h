@@ -18,6 +18,7 @@ struct datapath {
     bool poll;                 /* workers never sleep */
     bool no_caches;            /* every packet walks the tables: for tests that compare */
     struct worker *workers[DP_MAX_WORKERS];
+    struct rule_stats_room *rule_stats;
     struct tenant *tenants[DP_MAX_TENANTS];
     struct bridge *bridges[DP_MAX_BRIDGES];
     struct port *ports[DP_MAX_PORTS];          /* by slot */

@@ -57,7 +57,7 @@ static void carry_out(struct letter *l, void *consumer)
     } else {
         translation_init(&x, w, t, b, p);
         translate_actions(&x, o->bytes, o->actions_len);
-        count_rules(w, x.rules, x.n_rules, x.miss, 1, p->len);
+        count_rules(w, x.counts, x.n_rules, x.miss, 1, p->len);
         if (x.overflow || step_ending()) {
             t->account->drops[step_ending() ? DROP_INTERRUPTED : DROP_LOOP]++;
             if (x.packet)

@@ -94,14 +94,14 @@ static bool by_port(struct worker *w, struct wtenant *t, struct port *in, struct
 static void act_measured(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct program *program,
                          unsigned n)
 {
-    struct rule *rules[SAMPLE_RULES];
+    struct rule_stats *counts[SAMPLE_RULES];
     unsigned n_rules = program->n_rules < SAMPLE_RULES ? program->n_rules : SAMPLE_RULES;
-    memcpy(rules, program->rules, n_rules * sizeof rules[0]);
+    memcpy(counts, program->counts, n_rules * sizeof counts[0]);
     worker_account(w, w->clerk.bucket);
     uint64_t before = turn_spent(w, t);
     act(w, t, b, p, program);
     worker_account(w, w->clerk.bucket);
-    charge_rules(w, rules, n_rules, (turn_spent(w, t) - before + t->cost / 2) * n * SAMPLE_BATCHES);
+    charge_rules(counts, n_rules, (turn_spent(w, t) - before + t->cost / 2) * n * SAMPLE_BATCHES);
 }
 
 /* Drops what isn't even an Ethernet header; returns how many stay. */

@@ -13,24 +13,24 @@
 #define COUNT_AT_ONCE 8        /* rules */
 
 /* Few at a time, so that there may be many. */
-static __attribute__((noinline)) void count_many(struct worker *w, struct rule *const *rules, unsigned n, struct table *miss,
+static __attribute__((noinline)) void count_many(struct worker *w, struct rule_stats *const *counts, unsigned n, struct table *miss,
                                                  uint64_t packets, uint64_t bytes)
 {
     for (unsigned i = 0; i < n; i += COUNT_AT_ONCE) {
         step(COUNT_AT_ONCE);
-        count_rules(w, rules + i, n - i < COUNT_AT_ONCE ? n - i : COUNT_AT_ONCE, i ? NULL : miss, packets, bytes);
+        count_rules(w, counts + i, n - i < COUNT_AT_ONCE ? n - i : COUNT_AT_ONCE, i ? NULL : miss, packets, bytes);
     }
 }
 
-void count_rules(struct worker *w, struct rule *const *rules, unsigned n, struct table *miss, uint64_t packets,
+void count_rules(struct worker *w, struct rule_stats *const *counts, unsigned n, struct table *miss, uint64_t packets,
                  uint64_t bytes)
 {
     if (__builtin_expect(n > COUNT_AT_ONCE, 0)) {
-        count_many(w, rules, n, miss, packets, bytes);
+        count_many(w, counts, n, miss, packets, bytes);
         return;
     }
     for (unsigned i = 0; i < n; i++) {
-        struct rule_stats *s = &rules[i]->stats[w->id];
+        struct rule_stats *s = counts[i];
         __atomic_store_n(&s->packets, s->packets + packets, __ATOMIC_RELAXED);
         __atomic_store_n(&s->bytes, s->bytes + bytes, __ATOMIC_RELAXED);
         __atomic_store_n(&s->used, w->now, __ATOMIC_RELAXED);
@@ -39,10 +39,10 @@ void count_rules(struct worker *w, struct rule *const *rules, unsigned n, struct
         miss->stats[w->id].misses += packets;
 }
 
-void charge_rules(struct worker *w, struct rule *const *rules, unsigned n, uint64_t cycles)
+void charge_rules(struct rule_stats *const *counts, unsigned n, uint64_t cycles)
 {
     for (unsigned i = 0; i < n; i++) {
-        uint64_t *c = &rules[i]->stats[w->id].cycles;
+        uint64_t *c = &counts[i]->cycles;
         __atomic_store_n(c, *c + cycles / n, __ATOMIC_RELAXED);
     }
 }
@@ -76,9 +76,9 @@ void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
         if (!x.cacheable || step_ending() || atomic_load_explicit(&t->tenant->generation, memory_order_acquire) == generation)
             break;
     }
-    count_rules(w, x.rules, x.n_rules, x.miss, 1, len);
+    count_rules(w, x.counts, x.n_rules, x.miss, 1, len);
     worker_account(w, w->clerk.bucket);
-    charge_rules(w, x.rules, x.n_rules, turn_spent(w, t) - before);
+    charge_rules(x.counts, x.n_rules, turn_spent(w, t) - before);
     if (x.overflow || step_ending()) {
         /* What was decided is not whole: none of it is carried out. */
         t->account->drops[step_ending() ? DROP_INTERRUPTED : DROP_LOOP]++;
@@ -88,7 +88,7 @@ void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
     }
     struct program *program = x.cacheable && c ? translation_program(&x) : NULL;
     if (program)
-        cache_insert(c, &key, key_hash(&key), x.wc, generation, program, x.n_rules ? &x.rules[0]->stats[w->id] : NULL, m, w->now);
+        cache_insert(c, &key, key_hash(&key), x.wc, generation, program, x.n_rules ? x.counts[0] : NULL, m, w->now);
     if (!x.packet)
         return;
     if ((p = act_run(w, t, b, x.packet, x.ops, x.n_ops)))

@@ -8,9 +8,9 @@
 void slow_path(struct worker *w, struct wtenant *t, struct packet *p);
 
 /* Says that so many cycles were spent on what these rules decided about; shared out evenly. */
-void charge_rules(struct worker *w, struct rule *const *rules, unsigned n, uint64_t cycles);
+void charge_rules(struct rule_stats *const *counts, unsigned n, uint64_t cycles);
 /* Counts a packet of `len` bytes on the rules that decided about it. */
-void count_rules(struct worker *w, struct rule *const *rules, unsigned n, struct table *miss, uint64_t packets,
+void count_rules(struct worker *w, struct rule_stats *const *counts, unsigned n, struct table *miss, uint64_t packets,
                  uint64_t bytes);
 
 #endif

@@ -1,4 +1,5 @@
 #include "test/cmocka_all.h"
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/bytes.h"
@@ -6,6 +7,7 @@
 #include "flow/cache.h"
 #include "flow/classifier.h"
 #include "flow/mac_table.h"
+#include "flow/rule_stats.h"
 
 /* The classifier against a walk over a list, for random rules of few masks that come and go. */
 static void classifier_finds_what_a_walk_finds(void **state)
@@ -163,6 +165,105 @@ static void many_flows_of_two_masks_are_remembered(void **state)
     cache_free(c);
 }
 
+/* What is hit lies close together, however many rules there are. */
+static void rules_that_are_hit_count_close_together(void **state)
+{
+    enum { RULES = 10 * RULE_STATS_FIRST, HIT = RULE_STATS_FIRST };
+    struct rule_stats_room *room = rule_stats_room_new(2);
+    for (int i = 0; i < RULES; i++)
+        assert_int_equal(rule_stats_add_rule(room), 0);
+    struct rule_stats *first = rule_stats_take(room, 1);
+    for (int i = 1; i < HIT; i++)
+        assert_ptr_equal(rule_stats_take(room, 1), first + i);
+    rule_stats_room_free(room);
+}
+
+/* A worker finds a slot of zeros that is nobody else's whenever a rule has none, through rules that come, are hit by some workers, and go. */
+static void each_rule_finds_a_place_to_count_in(void **state)
+{
+    enum { RULES = 3 * RULE_STATS_FIRST, WORKERS = 3 };
+    static struct {
+        bool in;
+        struct rule_stats *_Atomic slots[WORKERS];
+    } rules[RULES];
+    struct rule_stats_room *room = rule_stats_room_new(WORKERS);
+    srandom(11);
+    for (int round = 0; round < 40 * RULES; round++) {
+        int i = (int)(random() % RULES);
+        if (!rules[i].in) {
+            assert_int_equal(rule_stats_add_rule(room), 0);
+            rules[i].in = true;
+        } else if (random() % 4) {
+            unsigned w = (unsigned)(random() % WORKERS);
+            if (rules[i].slots[w])
+                continue;
+            struct rule_stats *s = rules[i].slots[w] = rule_stats_take(room, w);
+            assert_int_equal(s->packets | s->bytes | s->used | s->cycles, 0);
+            *s = (struct rule_stats){.bytes = (uint64_t)i, .used = w, .cycles = 77};
+        } else {
+            for (unsigned w = 0; w < WORKERS; w++) {
+                struct rule_stats *s = rules[i].slots[w];
+                if (s)
+                    assert_true(s->bytes == (uint64_t)i && s->used == w);
+            }
+            rule_stats_remove_rule(room, rules[i].slots);
+            memset(&rules[i], 0, sizeof rules[i]);
+        }
+    }
+    assert_true(room->n_slots <= 4 * RULE_STATS_FIRST);
+    rule_stats_room_free(room);
+}
+
+/* A rule between the threads: whether it is there, and where the worker counts. */
+struct handed {
+    struct rule_stats_room *room;
+    _Atomic int rule;          /* 0: none, 1: to be counted on, 2: counted on, -1: the end */
+    struct rule_stats *_Atomic slot;
+};
+
+static void *take_slots(void *arg)
+{
+    struct handed *h = arg;
+    int rule;
+    while ((rule = atomic_load_explicit(&h->rule, memory_order_acquire)) >= 0)
+        if (rule == 1) {
+            struct rule_stats *s = rule_stats_take(h->room, 0);
+            s->packets++;
+            s->bytes = 1;
+            h->slot = s;
+            atomic_store_explicit(&h->rule, 2, memory_order_release);
+        } else {
+            sched_yield();
+        }
+    return NULL;
+}
+
+/* The main thread gives back while the worker takes; two rules at a time, so no more than two slots are ever touched. */
+static void slots_are_given_back_to_a_running_worker(void **state)
+{
+    struct handed h = {.room = rule_stats_room_new(1)};
+    struct rule_stats *_Atomic old = NULL;
+    struct rule_stats *seen[2] = {NULL, NULL};
+    pthread_t thread;
+    pthread_create(&thread, NULL, take_slots, &h);
+    for (int i = 0; i < 5000; i++) {
+        assert_int_equal(rule_stats_add_rule(h.room), 0);
+        atomic_store_explicit(&h.rule, 1, memory_order_release);
+        if (old)
+            rule_stats_remove_rule(h.room, &old);
+        while (atomic_load_explicit(&h.rule, memory_order_acquire) != 2)
+            sched_yield();
+        old = h.slot;
+        assert_int_equal(old->packets, 1);
+        unsigned at = seen[0] && seen[0] != old;
+        assert_true(!seen[at] || seen[at] == old);
+        seen[at] = old;
+    }
+    atomic_store_explicit(&h.rule, -1, memory_order_release);
+    pthread_join(thread, NULL);
+    rule_stats_room_free(h.room);
+}
+
 static void addresses_age_move_and_are_bounded(void **state)
 {
     struct mac_table t;
@@ -191,6 +292,8 @@ int main(void)
         cmocka_unit_test(classifier_finds_what_a_walk_finds), cmocka_unit_test(caches_stay_within_their_bounds),
         cmocka_unit_test(exact_level_forgets_the_dead), cmocka_unit_test(many_flows_are_kept_apart_and_the_oldest_go),
         cmocka_unit_test(many_flows_of_two_masks_are_remembered),
+        cmocka_unit_test(rules_that_are_hit_count_close_together), cmocka_unit_test(each_rule_finds_a_place_to_count_in),
+        cmocka_unit_test(slots_are_given_back_to_a_running_worker),
         cmocka_unit_test(addresses_age_move_and_are_bounded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
