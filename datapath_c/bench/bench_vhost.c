@@ -327,7 +327,7 @@ int main(int argc, char **argv)
     struct cache *c = o.frames ? w->tenants[1]->cache : NULL;
     if (c)
         printf("%u megaflows of %u masks, %u places in the exact-match cache; of the packets %.1f %% hit that, %.1f %% the masks\n",
-               c->n_flows, c->n_tables, c->emc_mask + 1, 100 * (double)(account->emc_hits - exact) / (double)packets,
+               c->n_flows, c->n_tables, c->exact.mask + 1, 100 * (double)(account->emc_hits - exact) / (double)packets,
                100 * (double)(account->megaflow_hits - masked) / (double)packets);
     over = true;
     if (o.cores[0] >= 0)

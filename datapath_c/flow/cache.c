@@ -1,6 +1,5 @@
 #include "flow/cache.h"
 #include <stdlib.h>
-#include <sys/mman.h>
 #include "base/hash.h"
 #include "base/step.h"
 
@@ -12,8 +11,6 @@ struct slab {
     struct slab *next;
 };
 
-#define EMC_FIRST 1024             /* places at the beginning */
-
 struct cache *cache_new(uint32_t max_flows)
 {
     struct cache *c = calloc(1, sizeof *c);
@@ -21,9 +18,7 @@ struct cache *cache_new(uint32_t max_flows)
         return NULL;
     c->max_flows = max_flows;
     c->max_bytes = (uint64_t)max_flows * CACHE_FLOW_BYTES;
-    c->emc_mask = EMC_FIRST - 1;
-    c->emc = mmap(NULL, CACHE_EMC_MAX * sizeof *c->emc, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (c->emc == MAP_FAILED) {
+    if (exact_match_init(&c->exact)) {
         free(c);
         return NULL;
     }
@@ -44,7 +39,7 @@ void cache_free(struct cache *c)
         free(c->slabs);
         c->slabs = next;
     }
-    munmap(c->emc, CACHE_EMC_MAX * sizeof *c->emc);
+    exact_match_destroy(&c->exact);
     free(c);
 }
 
@@ -146,31 +141,15 @@ bool cache_by_port(const struct megaflow *m)
     return m->masks->map == 1;
 }
 
-/* Remembers a hit. Where all ways are taken, one of them goes; when that has happened to many, more places are used: what was
- * remembered in the wrong half then is found anew. */
-static void emc_put(struct cache *c, uint32_t hash, struct megaflow *m)
+/* Whether what was remembered is a megaflow, and the key's. */
+static bool is_hit(const struct megaflow *m, const union key_words *k)
 {
-    struct emc_entry *e = c->emc[hash & c->emc_mask].at;
-    unsigned way = 0;
-    while (way < CACHE_EMC_WAYS && e[way].megaflow && e[way].hash != hash)
-        way++;
-    if (way == CACHE_EMC_WAYS) {
-        way = c->emc_evictions++ % CACHE_EMC_WAYS;
-        if (c->emc_evictions > c->emc_mask && c->emc_mask + 1 < CACHE_EMC_MAX) {
-            c->emc_mask = c->emc_mask * 2 + 1;
-            c->emc_evictions = 0;
-        }
-    }
-    e[way] = (struct emc_entry){hash, m->serial, m};
+    return m && m->serial && matches(m, k);
 }
 
-static const struct emc_entry *emc_find(const struct cache *c, uint32_t hash)
+static void remember(struct cache *c, uint32_t hash, const struct megaflow *m)
 {
-    const struct emc_entry *e = c->emc[hash & c->emc_mask].at;
-    for (unsigned way = 0; way < CACHE_EMC_WAYS; way++)
-        if (e[way].hash == hash && e[way].megaflow)
-            return &e[way];
-    return NULL;
+    exact_match_put(&c->exact, hash, m, c->emc_hits + c->megaflow_hits);
 }
 
 static struct megaflow *lookup_masks_and_remember(struct cache *c, const union key_words *k, uint32_t hash)
@@ -178,17 +157,17 @@ static struct megaflow *lookup_masks_and_remember(struct cache *c, const union k
     struct megaflow *m = cache_lookup_masks(c, k);
     if (m) {
         c->megaflow_hits++;
-        emc_put(c, hash, m);
+        remember(c, hash, m);
     }
     return m;
 }
 
 struct megaflow *cache_lookup(struct cache *c, const union key_words *k, uint32_t hash)
 {
-    const struct emc_entry *e = emc_find(c, hash);
-    if (e && e->megaflow->serial == e->serial && matches(e->megaflow, k)) {
+    struct megaflow *m = exact_match_find(&c->exact, hash);
+    if (is_hit(m, k)) {
         c->emc_hits++;
-        return e->megaflow;
+        return m;
     }
     return lookup_masks_and_remember(c, k, hash);
 }
@@ -243,6 +222,14 @@ static struct megaflow *find_key(const struct mask_table *t, const union key_wor
     }
 }
 
+/* What will be needed when it is carried out. */
+static void fetch_rest(const struct megaflow *m)
+{
+    if (!m->out)
+        __builtin_prefetch(m->program);
+    __builtin_prefetch(m->counted, 1);
+}
+
 static void lookup_one_mask(struct cache *c, const union key_words *const *keys, unsigned n, struct megaflow **out)
 {
     struct mask_table *t = c->tables[0];
@@ -263,10 +250,8 @@ static void lookup_one_mask(struct cache *c, const union key_words *const *keys,
         for (unsigned i = 0; i < n; i++) {
             out[i] = find_key(t, keys[i], hash[i]);
             hits += out[i] != NULL;
-            if (out[i]) {
-                __builtin_prefetch(out[i]->program);
-                __builtin_prefetch(out[i]->counted, 1);
-            }
+            if (out[i])
+                fetch_rest(out[i]);
         }
         /* Where flows are many, a look at one of them isn't worth it. */
         t->recent = n && out[0] && out[n - 1] == out[0] ? out[0] : NULL;
@@ -287,30 +272,26 @@ void cache_lookup_all(struct cache *c, const union key_words *const *keys, unsig
         return;
     }
     uint32_t hash[CACHE_BURST];
-    const struct emc_entry *found[CACHE_BURST];
     for (unsigned i = 0; i < n; i++) {
         hash[i] = key_hash(keys[i]);
-        __builtin_prefetch(&c->emc[hash[i] & c->emc_mask]);
+        exact_match_fetch(&c->exact, hash[i]);
     }
     for (unsigned i = 0; i < n; i++)
-        if ((found[i] = emc_find(c, hash[i]))) {
-            __builtin_prefetch(found[i]->megaflow);
-            __builtin_prefetch((const void *)((uintptr_t)found[i]->megaflow + 64));
+        if ((out[i] = exact_match_find(&c->exact, hash[i]))) {
+            __builtin_prefetch(out[i]);
+            __builtin_prefetch((const void *)((uintptr_t)out[i] + 64));
         }
+    unsigned hits = 0;
     for (unsigned i = 0; i < n; i++) {
-        struct megaflow *m = found[i] ? found[i]->megaflow : NULL;
-        out[i] = m && m->serial == found[i]->serial && matches(m, keys[i]) ? m : NULL;
-        if (out[i]) {
-            __builtin_prefetch(m->program);
-            __builtin_prefetch(m->counted, 1);
-        }
+        struct megaflow *m = is_hit(out[i], keys[i]) ? out[i] : NULL;
+        hits += m != NULL;
+        if ((out[i] = m))
+            fetch_rest(m);
     }
-    for (unsigned i = 0; i < n; i++) {
-        if (out[i])
-            c->emc_hits++;
-        else
+    c->emc_hits += hits;
+    for (unsigned i = 0; i < n && hits < n; i++)
+        if (!out[i])
             out[i] = lookup_masks_and_remember(c, keys[i], hash[i]);
-    }
 }
 
 static struct megaflow *alloc_flow(struct cache *c)
@@ -508,7 +489,7 @@ static const struct megaflow *make_room(struct cache *c)
 }
 
 void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[CACHE_WORDS],
-                  uint64_t generation, struct program *program, const void *counted, struct megaflow *stale, uint64_t now)
+                  uint64_t generation, struct program *program, struct megaflow *stale, uint64_t now)
 {
     while ((c->n_flows >= c->max_flows || c->bytes + program->size > c->max_bytes) && c->n_flows && !step_ending())
         if (make_room(c) == stale)
@@ -545,12 +526,13 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
         c->n_flows++;
     }
     set_program(c, m, program);
-    m->counted = counted;
+    m->counted = program->n_rules ? program->counts[0] : NULL;
+    m->out = program->raw && program->n_ops == 1 && program->n_rules == 1 && !program->miss ? program->ops[0].port : NULL;
     m->generation = generation;
     m->used = now;
     /* With few masks, not before it was hit once: never-seen flows would only push each other out. */
     if (c->n_tables > CACHE_FEW_MASKS)
-        emc_put(c, hash, m);
+        remember(c, hash, m);
 }
 
 void cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n)

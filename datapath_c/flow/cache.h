@@ -2,19 +2,18 @@
  * the tables. Private to the worker: no locks, no atomics.
  *
  * Two levels. The megaflow cache holds programs under (value, mask) of the key, grouped by mask. The exact-match cache
- * remembers by a hash of the whole key which megaflow a packet hit; the hit is checked against the megaflow's value and
- * mask, so a collision costs time and never a wrong decision.
+ * (flow/exact_match.h) remembers by a hash of the whole key which megaflow a packet hit; the hit is checked against the value and
+ * mask of what is there now, so a collision, or memory that became another megaflow's, costs time and never a wrong decision.
  *
  * An entry is good only while its generation is the tenant's. A stale entry is never used, nor are the rules and ports that
  * its program names touched: they may be gone. */
 #ifndef VSWITCH_CACHE_H
 #define VSWITCH_CACHE_H
 #include <stdbool.h>
+#include "flow/exact_match.h"
 #include "flow/key.h"
 #include "flow/program.h"
 
-#define CACHE_EMC_WAYS 4           /* a cache line of entries that share a place */
-#define CACHE_EMC_MAX 32768        /* places */
 #define CACHE_MAX_MASKS 64
 #define CACHE_FEW_MASKS 2          /* so many are asked sooner than the exact-match level, */
 #define CACHE_FEW_FLOWS 1024       /* while their flows are no more, which caches nearby hold; one mask always is */
@@ -30,9 +29,10 @@ struct megaflow {              /* what a lookup reads lies in its first two cach
     uint32_t hash;
     uint32_t serial;           /* changes when the memory becomes another megaflow */
     uint64_t used;             /* clock */
+    struct port *out;          /* all that the program does is to send there and to count in `counted`, and it needn't be looked at; or NULL */
     union {
         struct megaflow *next_free;
-        const void *counted;   /* what its use will count in, to be fetched early */
+        struct rule_stats *counted;    /* the first that the program counts in, to be fetched early */
     };
     uint64_t value[CACHE_WORDS];
 } __attribute__((aligned(64)));
@@ -48,15 +48,6 @@ struct mask_table {
     uint64_t mask[CACHE_WORDS];
 };
 
-struct emc_entry {
-    uint32_t hash, serial;
-    struct megaflow *megaflow;
-};
-
-struct emc_place {
-    struct emc_entry at[CACHE_EMC_WAYS];
-};
-
 struct cache {
     struct mask_table *tables[CACHE_MAX_MASKS + 1];
     uint32_t n_tables;
@@ -69,9 +60,7 @@ struct cache {
     uint32_t room_at;
     uint64_t emc_hits, megaflow_hits, misses, stale;
     uint64_t since_ranked;
-    /* Room for CACHE_EMC_MAX places, which cost nothing before they are used; emc_mask + 1 of them are. */
-    struct emc_place *emc;
-    uint32_t emc_mask, emc_evictions;
+    struct exact_match exact;
 };
 
 struct cache *cache_new(uint32_t max_flows);
@@ -97,12 +86,18 @@ struct megaflow *cache_lookup_masks(struct cache *c, const union key_words *k);
  * longer mask can mean anything else. */
 bool cache_by_port(const struct megaflow *m);
 
-/* Caches `program` (taken over, which counts in `counted`) for the packets that agree with `k` in `wc`. `stale` is the out-of-date megaflow that the
+/* Whether its program is raw. */
+static inline bool megaflow_raw(const struct megaflow *m)
+{
+    return m->out || m->program->raw;
+}
+
+/* Caches `program` (taken over) for the packets that agree with `k` in `wc`. `stale` is the out-of-date megaflow that the
  * packet hit, or NULL. Beyond CACHE_MAX_MASKS masks the entry is for exactly this key. Where the cache is full, entries that
  * weren't used for long make room, a few at a time: nobody waits for the whole to be emptied, and an attacker's flows push out
  * each other rather than the few that are used all the time. */
 void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, const uint64_t wc[CACHE_WORDS],
-                  uint64_t generation, struct program *program, const void *counted, struct megaflow *stale, uint64_t now);
+                  uint64_t generation, struct program *program, struct megaflow *stale, uint64_t now);
 void cache_remove(struct cache *c, struct megaflow *m);
 void cache_clear(struct cache *c);
 /* Looks at the next `n` slots and removes what has idled for `idle` cycles: called often with a small n. */

@@ -187,25 +187,39 @@ void act(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p
         packet_unref(p);
 }
 
-void act_raw(struct worker *w, struct wtenant *t, struct port *in, struct packet **packets, unsigned n, uint64_t bytes,
-             const struct program *program)
+/* To one port; whether the packets are its now: the last one takes them over. */
+static bool send_raw(struct worker *w, struct wtenant *t, const struct port *in, struct port *out, struct packet **packets, unsigned n,
+                     bool last)
 {
-    count_rules(w, program->counts, program->n_rules, program->miss, n, bytes);
-    for (unsigned k = 0; k < program->n_ops; k++) {
-        struct port *out = program->ops[k].port;
-        uint32_t config = atomic_load_explicit(&out->config, memory_order_relaxed);
-        if (out == in)
-            t->account->drops[DROP_IN_PORT] += n;
-        else if (config & (OFPPC_PORT_DOWN | OFPPC_NO_FWD))
-            t->account->drops[DROP_PORT_CONFIG] += n;
-        else if (k + 1 < program->n_ops)
-            for (unsigned i = 0; i < n; i++)
-                tx_stage(w, t, out, packets[i]);
-        else {
-            tx_stage_all(w, t, out, packets, n);
-            return;
-        }
+    uint32_t config = atomic_load_explicit(&out->config, memory_order_relaxed);
+    if (out == in) {
+        t->account->drops[DROP_IN_PORT] += n;
+    } else if (config & (OFPPC_PORT_DOWN | OFPPC_NO_FWD)) {
+        t->account->drops[DROP_PORT_CONFIG] += n;
+    } else if (!last) {
+        for (unsigned i = 0; i < n; i++)
+            tx_stage(w, t, out, packets[i]);
+    } else {
+        tx_stage_all(w, t, out, packets, n);
+        return true;
     }
+    return false;
+}
+
+void act_raw(struct worker *w, struct wtenant *t, struct port *in, struct packet **packets, unsigned n, uint64_t bytes,
+             const struct megaflow *m)
+{
+    if (m->out) {
+        count_rules(w, &m->counted, 1, NULL, n, bytes);
+        if (!send_raw(w, t, in, m->out, packets, n, true))
+            packet_unref_all(packets, n);
+        return;
+    }
+    const struct program *program = m->program;
+    count_rules(w, program->counts, program->n_rules, program->miss, n, bytes);
+    for (unsigned k = 0; k < program->n_ops; k++)
+        if (send_raw(w, t, in, program->ops[k].port, packets, n, k + 1 == program->n_ops))
+            return;
     packet_unref_all(packets, n);
 }
 /* Next: the ports' stages, which tx flushes. */

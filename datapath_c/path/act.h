@@ -1,6 +1,7 @@
 /* Fourth stage: carry the program out. */
 #ifndef VSWITCH_ACT_H
 #define VSWITCH_ACT_H
+#include "flow/cache.h"
 #include "flow/program.h"
 #include "path/worker.h"
 
@@ -11,8 +12,8 @@ void act(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p
 struct packet *act_run(struct worker *w, struct wtenant *t, struct bridge *b, struct packet *p, const struct op *ops,
                        unsigned n);
 
-/* The same for a batch of one port's, of so many bytes, and a raw program: the packets need not be parsed. */
+/* The same for a batch of one port's, of so many bytes, and a raw program, which is the megaflow's: the packets need not be parsed. */
 void act_raw(struct worker *w, struct wtenant *t, struct port *in, struct packet **packets, unsigned n, uint64_t bytes,
-             const struct program *program);
+             const struct megaflow *m);
 
 #endif

@@ -85,7 +85,7 @@ static bool by_port(struct worker *w, struct wtenant *t, struct port *in, struct
             give_up(t, packets + i, n - i);
             return true;
         }
-        act_raw(w, t, in, packets + i, k, k == n ? bytes : bytes_of(packets + i, k), m->program);
+        act_raw(w, t, in, packets + i, k, k == n ? bytes : bytes_of(packets + i, k), m);
     }
     return true;
 }
@@ -167,7 +167,7 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
                 continue;
             }
             unsigned same = 1, until = i < sample && sample < kept ? sample : kept;
-            if (hits[i]->program->raw)
+            if (megaflow_raw(hits[i]))
                 same = count_alike(w, packets + i, hits + i, until - i);
             if (w->watchful || i + same > given) {
                 unsigned begun = w->watchful || given < i ? i : given, n = i + same - begun;
@@ -180,8 +180,8 @@ static void stages(struct worker *w, struct wtenant *t, struct packet **packets,
                     return;
                 }
             }
-            if (hits[i]->program->raw) {
-                act_raw(w, t, packets[i]->rx_port, packets + i, same, bytes_of(packets + i, same), hits[i]->program);
+            if (megaflow_raw(hits[i])) {
+                act_raw(w, t, packets[i]->rx_port, packets + i, same, bytes_of(packets + i, same), hits[i]);
                 i += same - 1;
             } else {
                 act(w, t, b, packets[i], hits[i]->program);

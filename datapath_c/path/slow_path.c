@@ -88,7 +88,7 @@ void slow_path(struct worker *w, struct wtenant *t, struct packet *p)
     }
     struct program *program = x.cacheable && c ? translation_program(&x) : NULL;
     if (program)
-        cache_insert(c, &key, key_hash(&key), x.wc, generation, program, x.n_rules ? x.counts[0] : NULL, m, w->now);
+        cache_insert(c, &key, key_hash(&key), x.wc, generation, program, m, w->now);
     if (!x.packet)
         return;
     if ((p = act_run(w, t, b, x.packet, x.ops, x.n_ops)))

@@ -78,7 +78,7 @@ static void caches_stay_within_their_bounds(void **state)
         k.w[7] = i;
         wc[7] = UINT64_MAX;
         wc[8] = i % 200 + 1;      /* more masks than may be */
-        cache_insert(c, &k, key_hash(&k), wc, 1, program(), NULL, NULL, i);
+        cache_insert(c, &k, key_hash(&k), wc, 1, program(), NULL, i);
         struct megaflow *m = cache_lookup(c, &k, key_hash(&k));
         assert_non_null(m);
         assert_true(c->n_tables <= CACHE_MAX_MASKS + 1);
@@ -99,9 +99,9 @@ static void exact_level_forgets_the_dead(void **state)
     uint64_t wc[KEY_WORDS] = {[7] = UINT64_MAX};
     a.w[7] = 1;
     b.w[7] = 2;
-    cache_insert(c, &a, 77, wc, 1, program(), NULL, NULL, 0);
+    cache_insert(c, &a, 77, wc, 1, program(), NULL, 0);
     cache_remove(c, cache_lookup(c, &a, 77));
-    cache_insert(c, &b, 99, wc, 1, program(), NULL, NULL, 0);
+    cache_insert(c, &b, 99, wc, 1, program(), NULL, 0);
     assert_null(cache_lookup(c, &a, 77));
     assert_non_null(cache_lookup(c, &b, 99));
     cache_free(c);
@@ -115,7 +115,7 @@ static void many_flows_are_kept_apart_and_the_oldest_go(void **state)
     uint64_t wc[KEY_WORDS] = {[7] = UINT64_MAX};
     for (uint32_t i = 0; i < ALL; i++) {
         union key_words k = {.w = {[7] = i + 1}};
-        cache_insert(c, &k, key_hash(&k), wc, i, program(), NULL, NULL, i);
+        cache_insert(c, &k, key_hash(&k), wc, i, program(), NULL, i);
         if (i + 1 == MOST)
             for (uint32_t j = 0; j < MOST; j++) {
                 k.w[7] = j + 1;
@@ -147,7 +147,7 @@ static void many_flows_of_two_masks_are_remembered(void **state)
     for (uint32_t i = 0; i < 4 * CACHE_FEW_FLOWS; i++) {
         union key_words k = {.w = {[7] = i + 1, [8] = i + 1}};
         uint64_t wc[KEY_WORDS] = {[7] = UINT64_MAX, [8] = i % 2 ? UINT64_MAX : 0};
-        cache_insert(c, &k, key_hash(&k), wc, i, program(), NULL, NULL, i);
+        cache_insert(c, &k, key_hash(&k), wc, i, program(), NULL, i);
         assert_int_equal(cache_is_exact_first(c), i >= CACHE_FEW_FLOWS);
     }
     for (unsigned i = 0; i < CACHE_BURST; i++) {
@@ -162,6 +162,64 @@ static void many_flows_of_two_masks_are_remembered(void **state)
         if (round)
             assert_int_equal(c->emc_hits - exact, CACHE_BURST);
     }
+    cache_free(c);
+}
+
+/* As many flows as have no room in the places that there are at first: more are used, until most are remembered; each is found all the while. */
+static void the_exact_level_grows_with_what_comes_again(void **state)
+{
+    enum { FLOWS = 30000, ROUNDS = 12 };
+    struct cache *c = cache_new(FLOWS);
+    uint32_t places = c->exact.mask + 1;
+    uint64_t exact = 0;
+    for (uint32_t i = 0; i < FLOWS; i++) {
+        union key_words k = {.w = {[7] = i + 1, [8] = i % 7}};
+        uint64_t wc[KEY_WORDS] = {[7] = UINT64_MAX, [8] = (uint64_t[]){0, 1, 3, 7}[i % 4]};
+        cache_insert(c, &k, key_hash(&k), wc, i, program(), NULL, i);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        exact = c->emc_hits;
+        for (uint32_t i = 0; i < FLOWS; i++) {
+            union key_words k = {.w = {[7] = i + 1, [8] = i % 7}};
+            struct megaflow *m = cache_lookup(c, &k, key_hash(&k));
+            assert_non_null(m);
+            assert_int_equal(m->generation, i);
+        }
+    }
+    assert_true(c->exact.mask + 1 > places && c->exact.mask + 1 <= EXACT_MAX);
+    assert_true(c->emc_hits - exact > FLOWS * 97 / 100);
+    cache_free(c);
+}
+
+/* Nothing but one output of a rule's: the program needn't be looked at, as long as it is that one. */
+static void one_output_is_known_without_its_program(void **state)
+{
+    struct cache *c = cache_new(10);
+    struct port *port = (struct port *)(uintptr_t)64;
+    struct rule_stats stats, *counts[2] = {&stats, &stats};
+    union key_words k = {.w = {[7] = 1}};
+    uint64_t wc[KEY_WORDS] = {[7] = UINT64_MAX};
+    static const struct {
+        uint16_t n_ops, n_rules;
+        bool raw, known;
+    } cases[] = {{1, 1, true, true}, {2, 1, true, false}, {1, 1, true, true}, {1, 2, true, false}, {1, 1, false, false}, {1, 0, true, false}};
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct program *p = calloc(1, sizeof *p + 2 * sizeof p->ops[0]);
+        p->n_ops = cases[i].n_ops;
+        p->n_rules = cases[i].n_rules;
+        p->raw = cases[i].raw;
+        p->counts = counts;
+        p->ops[0].port = port;
+        cache_insert(c, &k, key_hash(&k), wc, i, p, NULL, i);
+        struct megaflow *m = cache_lookup(c, &k, key_hash(&k));
+        assert_ptr_equal(m->out, cases[i].known ? port : NULL);
+        assert_int_equal(megaflow_raw(m), cases[i].raw);
+        assert_ptr_equal(m->counted, cases[i].n_rules ? &stats : NULL);
+    }
+    struct program *missed = calloc(1, sizeof *missed + sizeof missed->ops[0]);
+    *missed = (struct program){.n_ops = 1, .n_rules = 1, .raw = true, .counts = counts, .miss = (struct table *)port};
+    cache_insert(c, &k, key_hash(&k), wc, 0, missed, NULL, 0);
+    assert_null(cache_lookup(c, &k, key_hash(&k))->out);
     cache_free(c);
 }
 
@@ -292,6 +350,7 @@ int main(void)
         cmocka_unit_test(classifier_finds_what_a_walk_finds), cmocka_unit_test(caches_stay_within_their_bounds),
         cmocka_unit_test(exact_level_forgets_the_dead), cmocka_unit_test(many_flows_are_kept_apart_and_the_oldest_go),
         cmocka_unit_test(many_flows_of_two_masks_are_remembered),
+        cmocka_unit_test(the_exact_level_grows_with_what_comes_again), cmocka_unit_test(one_output_is_known_without_its_program),
         cmocka_unit_test(rules_that_are_hit_count_close_together), cmocka_unit_test(each_rule_finds_a_place_to_count_in),
         cmocka_unit_test(slots_are_given_back_to_a_running_worker),
         cmocka_unit_test(addresses_age_move_and_are_bounded)};
