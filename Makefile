@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 15
 MESSAGES ?= 1000000
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python test-qemu ryu-env bench bench-vm bench-rules bench-containers bench-netdev bench-tunnel bench-instructions bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env soak clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python test-qemu ryu-env bench bench-vm bench-rules bench-rule-misses bench-containers bench-netdev bench-tunnel bench-instructions bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env soak clean
 
 all: build
 
@@ -92,6 +92,11 @@ bench-vm: deps-test build
 # What a million rules and 64 masks cost; some minutes.
 bench-rules: deps-test build
 	$(SUDO) $(BIN)/python -P benchmarks/vm_ports.py --rows exact-1000000,exact-1000000-flows,masks-100000
+
+# Cache lines and pages that a packet touches with few rules and with many, counted; BESIDE=FILE, another build's bench_vhost.
+bench-rule-misses: deps-test build
+	@$(SUDO) packaging/install-debian count
+	$(BIN)/python -P benchmarks/rule_misses.py $(if $(BESIDE),--beside $(BESIDE))
 
 # TCP and round trips between two containers alone.
 bench-containers: deps-test build
