@@ -7,6 +7,7 @@
 #define ROOM_CHOICE 8          /* flows of which one makes room */
 
 #define EMC_FIRST 1024             /* places at the beginning */
+#define EMC_TRIM 2048              /* whose memory goes back at a time */
 
 struct cache *cache_new(uint32_t max_flows)
 {
@@ -153,6 +154,8 @@ static void emc_put(struct cache *c, uint32_t hash, struct megaflow *m)
         }
     }
     e[way] = (struct emc_entry){hash, m->serial, m};
+    if (c->emc_used <= c->emc_mask)
+        c->emc_used = c->emc_mask + 1;
 }
 
 static const struct emc_entry *emc_find(const struct cache *c, uint32_t hash)
@@ -505,13 +508,24 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
         emc_put(c, hash, m);
 }
 
-void cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n)
+/* Without flows there is nothing to remember: what it remembers is of the dead. */
+static void emc_trim(struct cache *c)
+{
+    uint32_t n = c->emc_used < EMC_TRIM ? c->emc_used : EMC_TRIM;
+    madvise(c->emc + (c->emc_used -= n), n * sizeof *c->emc, MADV_DONTNEED);
+    c->emc_mask = EMC_FIRST - 1;
+    c->emc_evictions = 0;
+}
+
+bool cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n)
 {
     flow_room_trim(&c->room, now, idle);
+    if (!c->n_flows && c->emc_used)
+        emc_trim(c);
     while (n--) {
         if (c->sweep_table >= c->n_tables) {
             c->sweep_table = c->sweep_slot = 0;
-            return;
+            return true;
         }
         struct mask_table *t = c->tables[c->sweep_table];
         if (c->sweep_slot >= t->size) {
@@ -523,4 +537,5 @@ void cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n)
         if (m && m != &tombstone && now - m->used >= idle)
             cache_remove(c, m);
     }
+    return false;
 }
