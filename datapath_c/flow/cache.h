@@ -11,6 +11,7 @@
 #define VSWITCH_CACHE_H
 #include <stdbool.h>
 #include "flow/exact_match.h"
+#include "flow/flow_room.h"
 #include "flow/key.h"
 #include "flow/program.h"
 
@@ -18,6 +19,7 @@
 #define CACHE_FEW_MASKS 2          /* so many are asked sooner than the exact-match level, */
 #define CACHE_FEW_FLOWS 1024       /* while their flows are no more, which caches nearby hold; one mask always is */
 #define CACHE_BURST 32             /* keys of one cache_lookup_all */
+#define CACHE_IDLE_S 10            /* seconds without a packet that end a flow */
 #define CACHE_FLOW_BYTES 512     /* of program for each flow that there may be */
 
 struct mask_table;
@@ -30,10 +32,7 @@ struct megaflow {              /* what a lookup reads lies in its first two cach
     uint32_t serial;           /* changes when the memory becomes another megaflow */
     uint64_t used;             /* clock */
     struct port *out;          /* all that the program does is to send there and to count in `counted`, and it needn't be looked at; or NULL */
-    union {
-        struct megaflow *next_free;
-        struct rule_stats *counted;    /* the first that the program counts in, to be fetched early */
-    };
+    struct rule_stats *counted;    /* the first that the program counts in, to be fetched early */
     uint64_t value[CACHE_WORDS];
 } __attribute__((aligned(64)));
 
@@ -55,9 +54,7 @@ struct cache {
     uint64_t bytes, max_bytes; /* of programs */
     uint32_t next_serial;
     uint32_t sweep_table, sweep_slot;
-    struct megaflow *free;
-    struct slab *slabs, *room_slab;    /* where room is looked for */
-    uint32_t room_at;
+    struct flow_room room;
     uint64_t emc_hits, megaflow_hits, misses, stale;
     uint64_t since_ranked;
     struct exact_match exact;
@@ -100,7 +97,9 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
                   uint64_t generation, struct program *program, struct megaflow *stale, uint64_t now);
 void cache_remove(struct cache *c, struct megaflow *m);
 void cache_clear(struct cache *c);
-/* Looks at the next `n` slots and removes what has idled for `idle` cycles: called often with a small n. */
-void cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n);
+/* Looks at the next `n` slots and removes what has idled for `idle` cycles; memory that stayed empty as long, and the exact-match level's
+ * when there are no flows, goes back to the system.
+ * Called often with a small n. Returns whether all has been looked at since it last did. */
+bool cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n);
 
 #endif

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#define TRIM 2048              /* places whose memory goes back at a time */
 #define CROWDED 64             /* hits for each eviction, below which more places are used */
 
 int exact_match_init(struct exact_match *e)
@@ -35,6 +36,16 @@ void exact_match_put(struct exact_match *e, uint32_t hash, const struct megaflow
         way = e->evictions++ % EXACT_WAYS;
     p->signature[way] = exact_signature(hash);
     memcpy(p->address[way], &address, sizeof p->address[way]);
+    if (e->used <= e->mask)
+        e->used = e->mask + 1;
     if (e->evictions > e->mask / 4)
         look_for_room(e, hits);
+}
+
+void exact_match_trim(struct exact_match *e)
+{
+    uint32_t n = e->used < TRIM ? e->used : TRIM;
+    madvise(e->places + (e->used -= n), n * sizeof *e->places, MADV_DONTNEED);
+    e->mask = EXACT_FIRST - 1;
+    e->evictions = 0;
 }

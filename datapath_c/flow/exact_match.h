@@ -23,6 +23,7 @@ _Static_assert(sizeof(struct exact_place) == 64, "a place is a cache line");
 struct exact_match {
     struct exact_place *places;    /* room for EXACT_MAX, which cost nothing before they are used; mask + 1 of them are */
     uint32_t mask, evictions;
+    uint32_t used;             /* places from the first on that may have memory */
     uint64_t since;            /* hits until evictions were last counted from 0 */
 };
 
@@ -33,6 +34,9 @@ void exact_match_destroy(struct exact_match *e);
 /* Remembers a hit. Where all ways are taken, one of them goes; where that happens often beside `hits`, which are all that the caches have had
  * so far, more places are used from now on. What was remembered in the wrong half then is found anew. */
 void exact_match_put(struct exact_match *e, uint32_t hash, const struct megaflow *m, uint64_t hits);
+
+/* There is nothing to remember any more: gives a piece of the memory back, and begins small again. To be called as long as `used` isn't 0. */
+void exact_match_trim(struct exact_match *e);
 
 static inline uint16_t exact_signature(uint32_t hash)
 {

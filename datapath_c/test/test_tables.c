@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "base/bytes.h"
 #include "base/defer.h"
 #include "flow/cache.h"
@@ -322,6 +323,44 @@ static void slots_are_given_back_to_a_running_worker(void **state)
     rule_stats_room_free(h.room);
 }
 
+static unsigned resident(const void *p, size_t bytes)
+{
+    static unsigned char pages[1024];
+    unsigned n = 0;
+    assert_true(bytes / 4096 <= sizeof pages);
+    assert_int_equal(mincore((void *)p, bytes, pages), 0);
+    for (size_t i = 0; i < bytes / 4096; i++)
+        n += pages[i] & 1;
+    return n;
+}
+
+static void a_cache_without_flows_has_no_memory(void **state)
+{
+    enum { FLOWS = 40000 };
+    struct cache *c = cache_new(FLOWS);
+    for (uint32_t i = 0; i < FLOWS; i++) {
+        union key_words k = {.w = {[7] = i + 1, [8] = i + 1}};
+        uint64_t wc[KEY_WORDS] = {[7] = UINT64_MAX, [8] = i % 3 + 1};
+        cache_insert(c, &k, key_hash(&k), wc, 1, program(), NULL, 0);
+    }
+    assert_true(c->exact.mask >= FLOWS / EXACT_WAYS / 2);
+    assert_true(resident(c->exact.places, EXACT_MAX * sizeof *c->exact.places) > 60);
+    for (uint64_t now = 0; now < 50; now += 10)
+        for (int i = 0; i < FLOWS; i++)
+            cache_sweep(c, 100 + now, 10, 4);
+    assert_int_equal(c->n_flows, 0);
+    assert_int_equal(resident(c->exact.places, EXACT_MAX * sizeof *c->exact.places), 0);
+    assert_int_equal(c->room.top, 0);
+    /* And it remembers again. */
+    union key_words k = {.w = {[7] = 1, [8] = 1}};
+    for (uint64_t i = 0; i < 3; i++)
+        cache_insert(c, &k, key_hash(&k), (uint64_t[KEY_WORDS]){[7] = UINT64_MAX, [8] = 1 << i}, 1, program(), NULL, 0);
+    struct megaflow *m = cache_lookup(c, &k, key_hash(&k));
+    assert_int_equal(c->emc_hits, 1);
+    assert_non_null(m);
+    cache_free(c);
+}
+
 static void addresses_age_move_and_are_bounded(void **state)
 {
     struct mac_table t;
@@ -353,6 +392,7 @@ int main(void)
         cmocka_unit_test(the_exact_level_grows_with_what_comes_again), cmocka_unit_test(one_output_is_known_without_its_program),
         cmocka_unit_test(rules_that_are_hit_count_close_together), cmocka_unit_test(each_rule_finds_a_place_to_count_in),
         cmocka_unit_test(slots_are_given_back_to_a_running_worker),
+        cmocka_unit_test(a_cache_without_flows_has_no_memory),
         cmocka_unit_test(addresses_age_move_and_are_bounded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
