@@ -67,7 +67,7 @@ ALONE := tests/unit tests/sim
 test-python: deps-test build ryu-env faucet-env
 	$(SUDO) env PATH="$$PATH" VSWITCH_SKIP_NOTHING=1 $(BIN)/python -P -m pytest -n 2 --dist loadfile $(ALONE)
 	$(SUDO) env PATH="$$PATH" VSWITCH_RYU_ENV=$(CURDIR)/build/ryu VSWITCH_SKIP_NOTHING=1 $(BIN)/python -P -m pytest tests \
-	  $(ALONE:%=--ignore=%) $(QEMU:%=--ignore=%)
+	  $(ALONE:%=--ignore=%) $(QEMU:%=--ignore=%) --durations=20
 	@echo "not run here: $(QEMU) (make test-qemu); system tests with a sanitized datapath (make test-sanitized)"
 
 # Guests in QEMU, by tap, macvtap and vhost-user, and one that migrates: about six minutes, so not a part of make test.
