@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 15
 MESSAGES ?= 1000000
 CONFIG ?= examples/two-tenants.yaml
 
-.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python test-qemu ryu-env bench bench-vm bench-rules bench-rule-misses bench-containers bench-netdev bench-tunnel bench-instructions bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env soak clean
+.PHONY: all deps-build deps-test build demo run test test-c test-fuzz test-sanitized test-python test-qemu ryu-env bench bench-vm bench-rules bench-rule-misses bench-containers bench-netdev bench-tap-calls bench-tunnel bench-instructions bench-isolation bench-control bench-path bench-programming bench-round-trip bench-churn conformance fuzz-openflow interop faucet-env soak clean
 
 all: build
 
@@ -67,7 +67,7 @@ ALONE := tests/unit tests/sim
 test-python: deps-test build ryu-env faucet-env
 	$(SUDO) env PATH="$$PATH" VSWITCH_SKIP_NOTHING=1 $(BIN)/python -P -m pytest -n 2 --dist loadfile $(ALONE)
 	$(SUDO) env PATH="$$PATH" VSWITCH_RYU_ENV=$(CURDIR)/build/ryu VSWITCH_SKIP_NOTHING=1 $(BIN)/python -P -m pytest tests \
-	  $(ALONE:%=--ignore=%) $(QEMU:%=--ignore=%)
+	  $(ALONE:%=--ignore=%) $(QEMU:%=--ignore=%) --durations=20
 	@echo "not run here: $(QEMU) (make test-qemu); system tests with a sanitized datapath (make test-sanitized)"
 
 # Guests in QEMU, by tap, macvtap and vhost-user, and one that migrates: about six minutes, so not a part of make test.
@@ -105,6 +105,13 @@ bench-containers: deps-test build
 # netdev ports by AF_XDP, beside AF_PACKET.
 bench-netdev: deps-test build
 	$(SUDO) $(BIN)/python -P benchmarks/netdev_ports.py
+
+# What io_uring would save a tap's frames, several in a call.
+bench-tap-calls: deps-build $(VENV)/.ready
+	@$(SUDO) packaging/install-debian taps
+	test -f build/taps/build.ninja || meson setup build/taps -Dpython=false >build/taps.log 2>&1
+	meson compile -C build/taps tap_calls >/dev/null
+	$(SUDO) build/taps/datapath_c/bench/tap_calls
 
 # TCP through a VXLAN tunnel into a container; BESIDE=FILE, another build's vswitch-datapath, by turns.
 bench-tunnel: deps-test build

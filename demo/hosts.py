@@ -138,6 +138,7 @@ class Switch:
         directory = host.lab.directory / name
         self.host = host
         self.name = name
+        self.patience = 30.0           # seconds that a command may take
         self.process = host.start(name, sys.executable, "-P", "-m", "vswitch.daemon.main", "--state", directory / "state",
                                   "--run", directory / "run", "--stop-datapath", *arguments)
         self.server = f"unix:{directory}/run/api.sock"
@@ -152,9 +153,10 @@ class Switch:
         except UnavailableError:
             return False
 
-    def cli(self, *words: object, timeout: float = 30) -> str:
+    def cli(self, *words: object, timeout: float | None = None) -> str:
         """What `vswitch WORDS` prints."""
-        return output(sys.executable, "-P", "-m", "vswitch.cli.main", "--server", self.server, *words, timeout=timeout)
+        return output(sys.executable, "-P", "-m", "vswitch.cli.main", "--server", self.server, *words,
+                      timeout=timeout or self.patience)
 
     def apply(self, config: Path) -> str:
         return self.cli("config", "apply", config)

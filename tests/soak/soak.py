@@ -231,13 +231,15 @@ class Storm:
             self.switch.cli("port", "add", "g", f"g{n}", "--kind", "vhost-user", "--socket", self.directory / f"g{n}")
         self.switch.cli("flow", "add", "g", "actions=normal")
         process = guests([f"{self.directory}/g1", f"{self.directory}/g2,packed"], ["0:len=60,rate=50000", "1:len=1514,rate=5000"])
-        if not go(process):
-            raise Trouble("the guests of a fresh tenant are not served")
-        time.sleep(0.5)
-        self.switch.cli("bridge", "del", "g")
-        self.switch.cli("tenant", "del", "guest")
-        process.kill()
-        process.communicate()
+        try:
+            if not go(process):
+                raise Trouble("the guests of a fresh tenant are not served")
+            time.sleep(0.5)
+            self.switch.cli("bridge", "del", "g")
+            self.switch.cli("tenant", "del", "guest")
+        finally:
+            process.kill()
+            process.communicate()
 
     def step(self) -> None:
         kinds = (self.add_port, self.add_port, self.delete_port, self.start_guests, self.start_guests, self.end_guests, self.change_rules,
@@ -300,6 +302,7 @@ def soak(lab: Lab, directory: Path, minutes: float, seed: int) -> list[str]:
     host.without_ipv6()
     (directory / "config.yaml").write_text(CONFIG.replace("DIR", str(directory)))
     switch = Switch(host, "switch", "--workers", "2")
+    switch.patience = 120              # how long a command takes is not what this looks for
     switch.apply(directory / "config.yaml")
     one, two = lab.namespace("one"), lab.namespace("two")
     for namespace, device, address in ((one, "c1", "10.0.0.1/24"), (two, "c2", "10.0.0.2/24")):

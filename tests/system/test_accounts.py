@@ -1,6 +1,6 @@
 """The worker's accounts add up, under load, to the time that passed.
 
-VSWITCH_ACCOUNT_SECONDS says for how long (default 60).
+VSWITCH_ACCOUNT_SECONDS says for how long (default 20; from 60 on the two must agree within 0.1 %).
 """
 import os
 import subprocess
@@ -9,7 +9,7 @@ import time
 import pytest
 from hosts import Lab, Switch, ping, tcp_server
 
-SECONDS = float(os.environ.get("VSWITCH_ACCOUNT_SECONDS", "60"))
+SECONDS = float(os.environ.get("VSWITCH_ACCOUNT_SECONDS", "20"))
 CONFIG = """
 tenants:
   red:
@@ -51,10 +51,11 @@ def lab(tmp_path):
         lab.close()
 
 
-def snapshot(switch) -> tuple[dict, int, float]:
-    """(worker -> (sum of its accounts, its clock, tenants' part)), cycles a second, wall clock."""
+def snapshot(switch) -> tuple[dict, int, tuple[float, float]]:
+    """(worker -> (sum of its accounts, its clock, tenants' part)), cycles a second, between which two moments that was."""
+    asked = time.monotonic()
     usage = switch.client.call("StatsService.GetUsage")
-    wall = time.monotonic()
+    wall = asked, time.monotonic()
     workers = {}
     for w in usage.workers:
         tenants = sum(sum(a.cycles.values()) for a in w.accounts)
@@ -80,8 +81,10 @@ def test_accounts_add_up_to_the_time_that_passed(lab):
     assert len(before) == 2
     for worker, (total, tenants) in after.items():
         accounted = (total - before[worker][0]) / hz
+        least, most = t1[0] - t0[1], t1[1] - t0[0]
         # A sleeping worker charges when it wakes, 0.1 s later at most, which a whole minute under load hides.
-        assert accounted == pytest.approx(t1 - t0, rel=0.001 if SECONDS >= 60 else 0.1 / SECONDS)
-        print(f"worker {worker}: {accounted:.4f} s accounted of {t1 - t0:.4f} s ({accounted / (t1 - t0) - 1:+.4%}), "
+        slack = 0.001 * SECONDS if SECONDS >= 60 else 0.1
+        assert least - slack <= accounted <= most + slack
+        print(f"worker {worker}: {accounted:.4f} s accounted of {least:.4f} to {most:.4f} s, "
               f"{(tenants - before[worker][1]) / (total - before[worker][0]):.1%} of it tenants'")
     assert sum(t for _, t in after.values()) > sum(t for _, t in before.values())
