@@ -21,7 +21,7 @@ from acl_rules import AccessList, write_pcap  # noqa: E402
 BENCH = ROOT / "build" / "release" / "datapath_c" / "bench" / "bench_vhost"
 WORKS = {"1,000 rules": (1000, 30), "100,000 rules": (100000, 64)}
 FLOWS = 10000
-PER_ROUND, FEW, MANY = 3200, 4, 29       # packets of a round of the program; rounds of two runs, between which every flow comes eight times
+PER_ROUND, FEW, MANY = 3200, 4, 14       # packets of a round of the program; rounds of two runs, between which every flow comes three times
 # Size, ways, line: of callgrind's first level, which isn't told of, and of its last.
 LINES, PAGES = ("32768,8,64", "524288,8,64"), ("262144,64,4096", "8388608,8,4096")
 
