@@ -91,22 +91,21 @@ uint32_t vxlan_remotes(const struct port *p, struct dp_addr out[DP_MAX_REMOTES])
     return r ? r->n : 0;
 }
 
-void vxlan_learn(struct port *p, const struct packet *packet, uint32_t now)
+void vxlan_learn(struct port *p, const uint8_t source[6], const struct dp_addr *remote, uint32_t now)
 {
     struct vxlan *x = p->driver;
-    const uint8_t *src = packet->data + 6, *remote = packet->key.key.tun_src;
-    if (!x->learning || src[0] & 1)
+    if (!x->learning || source[0] & 1)
         return;
     uint32_t n = atomic_load_explicit(&x->n_seen, memory_order_relaxed), i = 0;
-    while (i < n && memcmp(x->seen[i].ip, remote, 16))
+    while (i < n && memcmp(&x->seen[i], remote, sizeof *remote))
         i++;
     if (i == n) {
         if (n == DP_MAX_REMOTES)
             return;
-        memcpy(x->seen[n].ip, remote, 16);
+        x->seen[n] = *remote;
         atomic_store_explicit(&x->n_seen, n + 1, memory_order_release);
     }
-    mac_learn(&x->macs, src, 0, i + 1, now);
+    mac_learn(&x->macs, source, 0, i + 1, now);
 }
 
 static socklen_t make_address(const struct dp_addr *a, uint16_t port, struct sockaddr_storage *s, int *v6)
@@ -251,7 +250,8 @@ static unsigned vxlan_rx(struct rxq *q, struct port_io *io, struct packet **out,
     unsigned n = rxq_pop(q, io, out, max);
     step_spend(n);
     for (unsigned i = 0; i < n; i++)
-        inner_restore_offloads(out[i], q->port->mtu);
+        if (!out[i]->bare)     /* else the uplink's guest has said what is open */
+            inner_restore_offloads(out[i], q->port->mtu);
     return n;
 }
 
