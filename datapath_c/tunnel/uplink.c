@@ -120,6 +120,7 @@ struct template {
     uint8_t bytes[UPLINK_OVERHEAD6];
     uint32_t len;              /* UPLINK_OVERHEAD, or UPLINK_OVERHEAD6 */
     uint32_t sum;              /* of the IPv4 header, without its length */
+    uint32_t fits;             /* bytes of the inner frame that its lengths are for; 0: none yet */
 };
 
 static void make_ipv4(struct template *t, const struct vtep *v, const struct dp_addr *remote)
@@ -162,6 +163,7 @@ static void make_template(struct template *t, const struct vtep *v, uint64_t own
     else
         make_ipv4(t, v, remote);
     put16(d + t->len - 14, v->conf.port);
+    t->fits = 0;
     d[t->len - 8] = 0x08;
     put32(d + t->len - 4, p->conf.vni << 8);
 }
@@ -180,33 +182,33 @@ static uint16_t outer_checksum(const uint8_t *d, uint32_t udp, bool v6)
     return sum ? sum : 0xffff;
 }
 
-static void encapsulate(const struct template *t, struct packet *p, bool checksum)
+/* For frames of another length than the last one's. */
+static __attribute__((noinline)) void fit(struct template *t, uint32_t inner)
 {
-    uint32_t udp = p->len + VXLAN_HEADER + 8, ip = udp + 20, hash = inner_hash(p);
-    packet_push(p, UPLINK_OVERHEAD);
-    uint8_t *d = p->data;
-    memcpy(d, t->bytes, UPLINK_OVERHEAD);
-    put16(d + 16, (uint16_t)ip);
-    put16(d + 24, (uint16_t)~fold(t->sum + ip));
-    put16(d + 34, (uint16_t)(FIRST_PORT + (hash >> (32 - PORT_BITS))));
-    put16(d + 38, (uint16_t)udp);
-    if (checksum) {
-        uint16_t sum = outer_checksum(d, udp, false);
-        memcpy(d + 40, &sum, 2);
+    uint8_t *d = t->bytes;
+    uint32_t udp = inner + VXLAN_HEADER + 8, ip = udp + 20;
+    put16(d + t->len - 12, (uint16_t)udp);
+    if (t->len == UPLINK_OVERHEAD6) {
+        put16(d + 18, (uint16_t)udp);
+    } else {
+        put16(d + 16, (uint16_t)ip);
+        put16(d + 24, (uint16_t)~fold(t->sum + ip));
     }
+    t->fits = inner;
 }
 
-static void encapsulate6(const struct template *t, struct packet *p)
+static inline __attribute__((always_inline)) void encapsulate(const struct template *t, struct packet *p, bool checksum, bool v6)
 {
-    uint32_t udp = p->len + VXLAN_HEADER + 8, hash = inner_hash(p);
-    packet_push(p, UPLINK_OVERHEAD6);
+    const uint32_t n = v6 ? UPLINK_OVERHEAD6 : UPLINK_OVERHEAD;
+    uint32_t hash = inner_hash(p);
+    packet_push(p, n);
     uint8_t *d = p->data;
-    memcpy(d, t->bytes, UPLINK_OVERHEAD6);
-    put16(d + 18, (uint16_t)udp);
-    put16(d + 54, (uint16_t)(FIRST_PORT + (hash >> (32 - PORT_BITS))));
-    put16(d + 58, (uint16_t)udp);
-    uint16_t sum = outer_checksum(d, udp, true);
-    memcpy(d + 60, &sum, 2);
+    memcpy(d, t->bytes, n);
+    put16(d + n - 16, (uint16_t)(FIRST_PORT + (hash >> (32 - PORT_BITS))));
+    if (checksum || v6) {
+        uint16_t sum = outer_checksum(d, p->len - (n - 16), v6);
+        memcpy(d + n - 10, &sum, 2);
+    }
 }
 
 /* Packets on their way: in `out`, and those whose frame others will send too in `shared`. */
@@ -230,15 +232,16 @@ static struct packet *shared_once(struct leaving *l, struct packet *p, uint32_t 
 }
 
 /* Those that can go, encapsulated; the others are counted. */
-static void encapsulate_all(const struct template *t, const struct vtep *v, const struct port *up, struct port_io *io,
-                            struct packet **packets, unsigned n, struct leaving *l)
+static inline __attribute__((always_inline)) void encapsulate_all(struct template *t, const struct port *up, struct port_io *io,
+                                                                  struct packet **packets, unsigned n, struct leaving *l, bool whole,
+                                                                  bool checksum, bool v6)
 {
-    uint32_t most = up->mtu && up->mtu + 14 < PACKET_MAX ? up->mtu + 14 : PACKET_MAX;
-    bool v6 = t->len == UPLINK_OVERHEAD6, checksum = v->conf.uplink_checksum, whole = checksum || v6 || !up->ops->takes_loans;
-    l->n = l->n_shared = 0;
+    uint32_t most = up->mtu && up->mtu + 14 < PACKET_MAX ? up->mtu + 14 : PACKET_MAX, going = 0;
+    const uint32_t len = v6 ? UPLINK_OVERHEAD6 : UPLINK_OVERHEAD;
+    l->n_shared = 0;
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = packets[i];
-        if (__builtin_expect(p->len + t->len > most || packet_headroom(p) < t->len, 0)) {
+        if (__builtin_expect((p->len != t->fits && p->len + len > most) || packet_headroom(p) < len, 0)) {
             io->drops[DROP_TOO_LONG]++;
             io->counters->tx_errors++;
             packet_unref(p);
@@ -246,18 +249,18 @@ static void encapsulate_all(const struct template *t, const struct vtep *v, cons
         }
         if (whole)
             packet_whole(p);
-        if (p->refs > 1 && !(p = shared_once(l, p, t->len))) {
+        if (p->refs > 1 && !(p = shared_once(l, p, len))) {
             io->drops[DROP_NO_BUFFER]++;
             continue;
         }
-        if (__builtin_expect(v6, 0))
-            encapsulate6(t, p);
-        else
-            encapsulate(t, p, checksum);
+        if (p->len != t->fits)
+            fit(t, p->len);
+        encapsulate(t, p, checksum, v6);
         if (p->lender)
-            p->head = (uint16_t)(p->head + t->len);
-        l->out[l->n++] = p;
+            p->head = (uint16_t)(p->head + len);
+        l->out[going++] = p;
     }
+    l->n = going;
 }
 
 bool uplink_is_ring(const struct port *p)
@@ -276,11 +279,17 @@ static bool refuse(struct port_io *io, enum drop why, struct packet **packets, u
 }
 
 /* At most PORT_STAGE. */
-static void send_some(const struct template *t, const struct vtep *v, struct port *up, struct port_io *io, struct port_io *through,
+static void send_some(struct template *t, const struct vtep *v, struct port *up, struct port_io *io, struct port_io *through,
                       struct packet **packets, unsigned n)
 {
     struct leaving l;
-    encapsulate_all(t, v, up, io, packets, n, &l);
+    bool checksum = v->conf.uplink_checksum;
+    if (t->len == UPLINK_OVERHEAD6)
+        encapsulate_all(t, up, io, packets, n, &l, true, true, true);
+    else if (checksum || !up->ops->takes_loans)
+        encapsulate_all(t, up, io, packets, n, &l, true, checksum, false);
+    else
+        encapsulate_all(t, up, io, packets, n, &l, false, false, false);
     uint64_t before = through->counters->tx_packets, bytes = through->counters->tx_bytes;
     if (l.n)
         up->ops->tx(up, through, l.out, l.n);
