@@ -1,6 +1,6 @@
 /* Tenants, bridges, ports, the tunnel end point. */
 #include <errno.h>
-#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "channel/handlers.h"
@@ -9,17 +9,34 @@
 #include "tunnel/vtep.h"
 #include "tunnel/vxlan.h"
 
-/* Sends a list in messages of at most DP_MSG_MAX. */
-static void reply_list(struct client *c, const struct dp_msg *m, const void *items, size_t n, size_t size)
+/* A list on its way, in messages of at most DP_MSG_MAX: however many there could be, room for one message is enough. */
+struct listing {
+    struct client *client;
+    const struct dp_msg *request;
+    size_t len;
+    uint8_t items[DP_MSG_MAX - sizeof(struct dp_msg)];
+};
+
+static void list_begin(struct listing *l, struct client *c, const struct dp_msg *request)
 {
-    size_t a_message = (DP_MSG_MAX - sizeof *m) / size;
-    const char *at = items;
-    while (n > a_message) {
-        reply_more(c, m, at, a_message * size);
-        at += a_message * size;
-        n -= a_message;
+    l->client = c;
+    l->request = request;
+    l->len = 0;
+}
+
+static void list_add(struct listing *l, const void *item, size_t size)
+{
+    if (l->len + size > sizeof l->items) {
+        reply_more(l->client, l->request, l->items, l->len);
+        l->len = 0;
     }
-    reply(c, m, at, n * size);
+    memcpy(l->items + l->len, item, size);
+    l->len += size;
+}
+
+static void list_end(const struct listing *l)
+{
+    reply(l->client, l->request, l->items, l->len);
 }
 
 int handle_hello(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
@@ -90,13 +107,12 @@ int handle_tenant_del(struct client *c, const struct dp_msg *m, const uint8_t *b
 int handle_tenant_list(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
 {
     struct datapath *dp = client_datapath(c);
-    struct dp_tenant *list = malloc(DP_MAX_TENANTS * sizeof *list);
-    size_t n = 0;
-    for (uint32_t i = 0; list && i < DP_MAX_TENANTS; i++)
+    struct listing list;
+    list_begin(&list, c, m);
+    for (uint32_t i = 0; i < DP_MAX_TENANTS; i++)
         if (dp->tenants[i])
-            list[n++] = dp->tenants[i]->conf;
-    reply_list(c, m, list, n, sizeof *list);
-    free(list);
+            list_add(&list, &dp->tenants[i]->conf, sizeof dp->tenants[i]->conf);
+    list_end(&list);
     return 0;
 }
 
@@ -121,17 +137,17 @@ int handle_bridge_del(struct client *c, const struct dp_msg *m, const uint8_t *b
 int handle_bridge_list(struct client *c, const struct dp_msg *m, const uint8_t *body, fault *f)
 {
     struct datapath *dp = client_datapath(c);
-    struct dp_bridge *list = malloc(DP_MAX_BRIDGES * sizeof *list);
-    size_t n = 0;
-    for (uint32_t i = 0; list && i < DP_MAX_BRIDGES; i++) {
+    struct listing list;
+    list_begin(&list, c, m);
+    for (uint32_t i = 0; i < DP_MAX_BRIDGES; i++) {
         if (!dp->bridges[i])
             continue;
-        list[n] = dp->bridges[i]->conf;
-        list[n].miss = atomic_load(&dp->bridges[i]->miss);
-        list[n++].n_rules = dp->bridges[i]->n_rules;
+        struct dp_bridge b = dp->bridges[i]->conf;
+        b.miss = atomic_load(&dp->bridges[i]->miss);
+        b.n_rules = dp->bridges[i]->n_rules;
+        list_add(&list, &b, sizeof b);
     }
-    reply_list(c, m, list, n, sizeof *list);
-    free(list);
+    list_end(&list);
     return 0;
 }
 
@@ -170,15 +186,17 @@ int handle_port_list(struct client *c, const struct dp_msg *m, const uint8_t *bo
     struct datapath *dp = client_datapath(c);
     if (m->object && !datapath_bridge(dp, m->object, f))
         return -ENOENT;
-    struct dp_port *list = malloc(DP_MAX_PORTS * sizeof *list);
-    size_t n = 0;
-    for (uint32_t i = 0; list && i < DP_MAX_PORTS; i++) {
+    struct listing list;
+    list_begin(&list, c, m);
+    for (uint32_t i = 0; i < DP_MAX_PORTS; i++) {
         struct port *p = dp->ports[i];
-        if (p && (!m->object || p->bridge->conf.id == m->object))
-            datapath_port_conf(p, &list[n++]);
+        struct dp_port conf;
+        if (p && (!m->object || p->bridge->conf.id == m->object)) {
+            datapath_port_conf(p, &conf);
+            list_add(&list, &conf, sizeof conf);
+        }
     }
-    reply_list(c, m, list, n, sizeof *list);
-    free(list);
+    list_end(&list);
     return 0;
 }
 

@@ -4,15 +4,10 @@
 #include "base/hash.h"
 #include "base/step.h"
 
-#define SLAB_FLOWS 64
 #define ROOM_CHOICE 8          /* flows of which one makes room */
 
-struct slab {
-    struct megaflow flows[SLAB_FLOWS];
-    struct slab *next;
-};
-
 #define EMC_FIRST 1024             /* places at the beginning */
+#define EMC_TRIM 2048              /* whose memory goes back at a time */
 
 struct cache *cache_new(uint32_t max_flows)
 {
@@ -23,11 +18,12 @@ struct cache *cache_new(uint32_t max_flows)
     c->max_bytes = (uint64_t)max_flows * CACHE_FLOW_BYTES;
     c->emc_mask = EMC_FIRST - 1;
     c->emc = mmap(NULL, CACHE_EMC_MAX * sizeof *c->emc, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (c->emc == MAP_FAILED) {
-        free(c);
-        return NULL;
-    }
-    return c;
+    if (c->emc != MAP_FAILED && flow_room_init(&c->room, max_flows))
+        return c;
+    if (c->emc != MAP_FAILED)
+        munmap(c->emc, CACHE_EMC_MAX * sizeof *c->emc);
+    free(c);
+    return NULL;
 }
 
 static void free_table(struct mask_table *t)
@@ -39,11 +35,7 @@ static void free_table(struct mask_table *t)
 void cache_free(struct cache *c)
 {
     cache_clear(c);
-    while (c->slabs) {
-        struct slab *next = c->slabs->next;
-        free(c->slabs);
-        c->slabs = next;
-    }
+    flow_room_destroy(&c->room);
     munmap(c->emc, CACHE_EMC_MAX * sizeof *c->emc);
     free(c);
 }
@@ -162,6 +154,8 @@ static void emc_put(struct cache *c, uint32_t hash, struct megaflow *m)
         }
     }
     e[way] = (struct emc_entry){hash, m->serial, m};
+    if (c->emc_used <= c->emc_mask)
+        c->emc_used = c->emc_mask + 1;
 }
 
 static const struct emc_entry *emc_find(const struct cache *c, uint32_t hash)
@@ -315,21 +309,9 @@ void cache_lookup_all(struct cache *c, const union key_words *const *keys, unsig
 
 static struct megaflow *alloc_flow(struct cache *c)
 {
-    if (!c->free) {
-        struct slab *s = aligned_alloc(64, sizeof *s);
-        if (!s)
-            return NULL;
-        memset(s, 0, sizeof *s);
-        s->next = c->slabs;
-        c->slabs = s;
-        for (int i = 0; i < SLAB_FLOWS; i++) {
-            s->flows[i].next_free = c->free;
-            c->free = &s->flows[i];
-        }
-    }
-    struct megaflow *m = c->free;
-    c->free = m->next_free;
-    m->serial = ++c->next_serial ? c->next_serial : ++c->next_serial;   /* 0: in no use */
+    struct megaflow *m = flow_room_take(&c->room);
+    if (m)
+        m->serial = ++c->next_serial ? c->next_serial : ++c->next_serial;   /* 0: in no use */
     return m;
 }
 
@@ -345,8 +327,7 @@ static void release_flow(struct cache *c, struct megaflow *m)
 {
     set_program(c, m, NULL);
     m->serial = 0;
-    m->next_free = c->free;
-    c->free = m;
+    flow_room_give(&c->room, m);
     c->n_flows--;
 }
 
@@ -462,47 +443,21 @@ static bool grow(struct mask_table *t)
     return true;
 }
 
-/* The next flow in turn, in memory's order, in which a full cache has no gaps; NULL where there is none. */
-static struct megaflow *next_flow(struct cache *c)
-{
-    if (!c->room_slab || c->room_at == SLAB_FLOWS) {
-        c->room_slab = c->room_slab && c->room_slab->next ? c->room_slab->next : c->slabs;
-        c->room_at = 0;
-    }
-    struct megaflow *m = &c->room_slab->flows[c->room_at++];
-    return m->serial ? m : NULL;
-}
-
-/* The flows that will be looked at next are on their way until then: where all are new, each look would wait for memory. */
-static void fetch_next_flows(const struct cache *c)
-{
-    const struct slab *s = c->room_slab;
-    for (uint32_t i = c->room_at; s && i < c->room_at + ROOM_CHOICE && i < SLAB_FLOWS; i++)
-        __builtin_prefetch(&s->flows[i], 1);
-    if (s && c->room_at + ROOM_CHOICE >= SLAB_FLOWS)
-        for (uint32_t i = 0; s->next && i < c->room_at + ROOM_CHOICE - SLAB_FLOWS; i++)
-            __builtin_prefetch(&s->next->flows[i], 1);
-}
-
 /* Removes what was used longest ago among the next few. Returns where it was: no flow any more. */
 static const struct megaflow *make_room(struct cache *c)
 {
     struct megaflow *oldest = NULL;
-    for (int seen = 0; seen < ROOM_CHOICE;) {
+    for (uint32_t seen = 0; seen < ROOM_CHOICE && seen < c->n_flows; seen++) {
         step(1);
-        struct megaflow *m = next_flow(c);
-        if (!m)
-            continue;
-        seen++;
+        struct megaflow *m = flow_room_next(&c->room);
         if (!oldest || m->used < oldest->used)
             oldest = m;
-        if ((uint32_t)seen >= c->n_flows)
-            break;
     }
     /* A line each, far from each other. */
     __builtin_prefetch(oldest->program);
     __builtin_prefetch(&oldest->masks->slots[oldest->hash & (oldest->masks->size - 1)], 1);
-    fetch_next_flows(c);
+    /* Until then those that will be looked at next are on their way: where all are new, each look would wait for memory. */
+    flow_room_fetch(&c->room, ROOM_CHOICE);
     cache_remove(c, oldest);
     return oldest;
 }
@@ -553,12 +508,24 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
         emc_put(c, hash, m);
 }
 
-void cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n)
+/* Without flows there is nothing to remember: what it remembers is of the dead. */
+static void emc_trim(struct cache *c)
 {
+    uint32_t n = c->emc_used < EMC_TRIM ? c->emc_used : EMC_TRIM;
+    madvise(c->emc + (c->emc_used -= n), n * sizeof *c->emc, MADV_DONTNEED);
+    c->emc_mask = EMC_FIRST - 1;
+    c->emc_evictions = 0;
+}
+
+bool cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n)
+{
+    flow_room_trim(&c->room, now, idle);
+    if (!c->n_flows && c->emc_used)
+        emc_trim(c);
     while (n--) {
         if (c->sweep_table >= c->n_tables) {
             c->sweep_table = c->sweep_slot = 0;
-            return;
+            return true;
         }
         struct mask_table *t = c->tables[c->sweep_table];
         if (c->sweep_slot >= t->size) {
@@ -570,4 +537,5 @@ void cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n)
         if (m && m != &tombstone && now - m->used >= idle)
             cache_remove(c, m);
     }
+    return false;
 }

@@ -10,6 +10,7 @@
 #ifndef VSWITCH_CACHE_H
 #define VSWITCH_CACHE_H
 #include <stdbool.h>
+#include "flow/flow_room.h"
 #include "flow/key.h"
 #include "flow/program.h"
 
@@ -19,6 +20,7 @@
 #define CACHE_FEW_MASKS 2          /* so many are asked sooner than the exact-match level, */
 #define CACHE_FEW_FLOWS 1024       /* while their flows are no more, which caches nearby hold; one mask always is */
 #define CACHE_BURST 32             /* keys of one cache_lookup_all */
+#define CACHE_IDLE_S 10            /* seconds without a packet that end a flow */
 #define CACHE_FLOW_BYTES 512     /* of program for each flow that there may be */
 
 struct mask_table;
@@ -30,10 +32,7 @@ struct megaflow {              /* what a lookup reads lies in its first two cach
     uint32_t hash;
     uint32_t serial;           /* changes when the memory becomes another megaflow */
     uint64_t used;             /* clock */
-    union {
-        struct megaflow *next_free;
-        const void *counted;   /* what its use will count in, to be fetched early */
-    };
+    const void *counted;       /* what its use will count in, to be fetched early */
     uint64_t value[CACHE_WORDS];
 } __attribute__((aligned(64)));
 
@@ -64,14 +63,13 @@ struct cache {
     uint64_t bytes, max_bytes; /* of programs */
     uint32_t next_serial;
     uint32_t sweep_table, sweep_slot;
-    struct megaflow *free;
-    struct slab *slabs, *room_slab;    /* where room is looked for */
-    uint32_t room_at;
+    struct flow_room room;
     uint64_t emc_hits, megaflow_hits, misses, stale;
     uint64_t since_ranked;
     /* Room for CACHE_EMC_MAX places, which cost nothing before they are used; emc_mask + 1 of them are. */
     struct emc_place *emc;
     uint32_t emc_mask, emc_evictions;
+    uint32_t emc_used;         /* places from the first on that may have memory */
 };
 
 struct cache *cache_new(uint32_t max_flows);
@@ -105,7 +103,9 @@ void cache_insert(struct cache *c, const union key_words *k, uint32_t hash, cons
                   uint64_t generation, struct program *program, const void *counted, struct megaflow *stale, uint64_t now);
 void cache_remove(struct cache *c, struct megaflow *m);
 void cache_clear(struct cache *c);
-/* Looks at the next `n` slots and removes what has idled for `idle` cycles: called often with a small n. */
-void cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n);
+/* Looks at the next `n` slots and removes what has idled for `idle` cycles; memory that stayed empty as long, and the exact-match level's
+ * when there are no flows, goes back to the system.
+ * Called often with a small n. Returns whether all has been looked at since it last did. */
+bool cache_sweep(struct cache *c, uint64_t now, uint64_t idle, unsigned n);
 
 #endif

@@ -405,7 +405,7 @@ static void run(void *tenant)
         queues -= queues > 0;
     }
     if (t->cache)
-        cache_sweep(t->cache, w->now, 10 * clock_hz, SWEEP_SLOTS);
+        cache_sweep(t->cache, w->now, CACHE_IDLE_S * clock_hz, SWEEP_SLOTS);
 }
 
 /* ---- stacks ---- */

@@ -20,6 +20,9 @@
 #define EVENTS 64
 #define STALL_US 20            /* a gap in the idle loop longer than this is the machine's */
 #define LETTERS 16             /* carried out in one step */
+#define SWEEP_MS 1             /* how often an idle worker looks at somebody's cache */
+#define SWEEP_SLOTS 16         /* of it */
+#define SWEEP_TENANTS 256      /* among which one is looked for */
 #define UPLINK_WEIGHT 100      /* of receiving from shared tunnels, as a tenant's */
 #define TURN_STALL_US 2        /* likewise within a turn, where the clock is looked at every STEP_CHECK units of work */
 
@@ -231,6 +234,24 @@ static uint64_t poll_interval(const struct worker *w)
     return clock_from_us(rings ? RINGS_INTERVAL_US : POLL_INTERVAL_US);
 }
 
+/* A tenant's turn looks at a little of its cache. Who sends nothing has no turns: then what it has cached is found to be old here. A turn
+ * that is suspended may have any of it in hand. */
+static void sweep_idle(struct worker *w)
+{
+    if (w->now - w->last_sweep < clock_from_ms(SWEEP_MS))
+        return;
+    w->last_sweep = w->now;
+    for (int i = 0; i < SWEEP_TENANTS; i++) {
+        struct wtenant *t = w->tenants[w->sweeping];
+        bool any = t && t->cache && !t->suspended;
+        if (!any || cache_sweep(t->cache, w->now, CACHE_IDLE_S * clock_hz, SWEEP_SLOTS))
+            w->sweeping = (w->sweeping + 1) % DP_MAX_TENANTS;
+        if (any)
+            break;
+    }
+    worker_account(w, &w->row->system[DP_SYS_HOUSEKEEPING]);
+}
+
 /* Nobody has work: spin for a while, then sleep until a port or the main thread has something. */
 static bool idle(struct worker *w)
 {
@@ -240,6 +261,7 @@ static bool idle(struct worker *w)
         w->row->stalls++;
         w->row->stall_cycles += w->now - before;
     }
+    sweep_idle(w);
     w->last_decision = w->now;
     if (w->quiet) {
         if (polling_look(w, w->n_quiet))

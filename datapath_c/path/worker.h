@@ -88,7 +88,8 @@ struct worker {
     uint32_t now_s;            /* the same in seconds, for ageing; until `next_second` */
     uint64_t next_second;
     uint64_t spin;             /* cycles without work before it sleeps */
-    uint64_t last_poll, last_work, last_decision, last_packet_in;
+    uint64_t last_poll, last_work, last_decision, last_packet_in, last_sweep;
+    uint32_t sweeping;         /* tenant whose cache is looked through while the worker is idle */
     /* By tenant: odd while a turn that was suspended hasn't finished what it had begun. Read by the main thread. */
     _Atomic uint32_t turns[DP_MAX_TENANTS];
     /* By tenant: its weight here, from the main thread. */

@@ -3,7 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define MAX_KEPT 4096
+#define MAX_KEPT 4096              /* frames, */
+#define MAX_KEPT_BYTES (1 << 20)   /* and their bytes */
 
 struct kept {
     struct kept *next;
@@ -16,6 +17,7 @@ struct dummy {
     pthread_mutex_t lock;
     struct kept *first, **last;
     unsigned n;
+    size_t bytes;
 };
 
 static int dummy_open(struct port *p, struct dp_port *conf, fault *f)
@@ -46,7 +48,8 @@ static void dummy_tx(struct port *p, struct port_io *io, struct packet **packets
     struct dummy *d = p->driver;
     pthread_mutex_lock(&d->lock);
     for (unsigned i = 0; i < n; i++) {
-        struct kept *k = d->n < MAX_KEPT ? malloc(sizeof *k + packets[i]->len) : NULL;
+        bool room = d->n < MAX_KEPT && d->bytes + packets[i]->len <= MAX_KEPT_BYTES;
+        struct kept *k = room ? malloc(sizeof *k + packets[i]->len) : NULL;
         if (k) {
             k->next = NULL;
             k->len = packets[i]->len;
@@ -55,6 +58,7 @@ static void dummy_tx(struct port *p, struct port_io *io, struct packet **packets
             *d->last = k;
             d->last = &k->next;
             d->n++;
+            d->bytes += k->len;
             io->counters->tx_packets++;
             io->counters->tx_bytes += k->len;
         } else {
@@ -76,6 +80,7 @@ bool dummy_collect(struct port *p, uint8_t *frame, uint32_t size, uint32_t *len,
         if (!d->first)
             d->last = &d->first;
         d->n--;
+        d->bytes -= k->len;
     }
     pthread_mutex_unlock(&d->lock);
     if (!k || k->len > size)

@@ -1,6 +1,7 @@
 #include "test/cmocka_all.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "base/bytes.h"
 #include "base/defer.h"
 #include "flow/cache.h"
@@ -163,6 +164,44 @@ static void many_flows_of_two_masks_are_remembered(void **state)
     cache_free(c);
 }
 
+static unsigned resident(const void *p, size_t bytes)
+{
+    static unsigned char pages[1024];
+    unsigned n = 0;
+    assert_true(bytes / 4096 <= sizeof pages);
+    assert_int_equal(mincore((void *)p, bytes, pages), 0);
+    for (size_t i = 0; i < bytes / 4096; i++)
+        n += pages[i] & 1;
+    return n;
+}
+
+static void a_cache_without_flows_has_no_memory(void **state)
+{
+    enum { FLOWS = 40000 };
+    struct cache *c = cache_new(FLOWS);
+    for (uint32_t i = 0; i < FLOWS; i++) {
+        union key_words k = {.w = {[7] = i + 1, [8] = i + 1}};
+        uint64_t wc[KEY_WORDS] = {[7] = UINT64_MAX, [8] = i % 3 + 1};
+        cache_insert(c, &k, key_hash(&k), wc, 1, program(), NULL, NULL, 0);
+    }
+    assert_true(c->emc_mask >= FLOWS / CACHE_EMC_WAYS / 2);
+    assert_true(resident(c->emc, CACHE_EMC_MAX * sizeof *c->emc) > 100);
+    for (uint64_t now = 0; now < 50; now += 10)
+        for (int i = 0; i < FLOWS; i++)
+            cache_sweep(c, 100 + now, 10, 4);
+    assert_int_equal(c->n_flows, 0);
+    assert_int_equal(resident(c->emc, CACHE_EMC_MAX * sizeof *c->emc), 0);
+    assert_int_equal(c->room.top, 0);
+    /* And it remembers again. */
+    union key_words k = {.w = {[7] = 1, [8] = 1}};
+    for (uint64_t i = 0; i < 3; i++)
+        cache_insert(c, &k, key_hash(&k), (uint64_t[KEY_WORDS]){[7] = UINT64_MAX, [8] = 1 << i}, 1, program(), NULL, NULL, 0);
+    struct megaflow *m = cache_lookup(c, &k, key_hash(&k));
+    assert_int_equal(c->emc_hits, 1);
+    assert_non_null(m);
+    cache_free(c);
+}
+
 static void addresses_age_move_and_are_bounded(void **state)
 {
     struct mac_table t;
@@ -191,6 +230,7 @@ int main(void)
         cmocka_unit_test(classifier_finds_what_a_walk_finds), cmocka_unit_test(caches_stay_within_their_bounds),
         cmocka_unit_test(exact_level_forgets_the_dead), cmocka_unit_test(many_flows_are_kept_apart_and_the_oldest_go),
         cmocka_unit_test(many_flows_of_two_masks_are_remembered),
+        cmocka_unit_test(a_cache_without_flows_has_no_memory),
         cmocka_unit_test(addresses_age_move_and_are_bounded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

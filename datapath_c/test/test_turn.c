@@ -389,6 +389,40 @@ static void a_full_cache_keeps_what_is_used(void **state)
     assert_bounded(w);
 }
 
+/* Who sends nothing has no turn in which its cache would be looked through. */
+static void what_idlers_have_cached_goes(void **state)
+{
+    struct world *w = *state;
+    world_tenant(w, ATTACKER, 100, 2);
+    world_tenant(w, VICTIM, 100, 2);
+    act_clear(&a);
+    act_output(&a, 2);
+    world_rule(w, ATTACKER, 0, 2, &(struct udp_match){.src = 0x0b000000, .src_mask = 0xffffffff}, &a, -1);
+    world_rule(w, ATTACKER, 0, 1, &(struct udp_match){0}, &a, -1);
+    uint8_t frame[60];
+    for (uint32_t i = 0; i < 2000; i++) {
+        world_frame(frame, sizeof frame, 0x0c000000 | i * 2654435761u >> 8, 2, 3, 4);
+        world_inject(w, ATTACKER, 1, frame, sizeof frame);
+        world_run(w);
+        world_collect(w, ATTACKER, 2);
+    }
+    struct cache *c = world_account(w, ATTACKER)->cache;
+    assert_in_range(c->n_flows, 20, 2000);
+    uint32_t flows = c->n_flows;
+    for (uint64_t ms = 0; ms < 9000; ms += 10) {
+        clock_warp(clock_from_ms(10));
+        worker_step(w->w);
+    }
+    assert_int_equal(c->n_flows, flows);
+    for (uint64_t ms = 0; ms < 60000; ms += 10) {
+        clock_warp(clock_from_ms(10));
+        worker_step(w->w);
+    }
+    assert_int_equal(c->n_flows, 0);
+    assert_int_equal(c->n_tables, 0);
+    assert_int_equal(c->room.top, 0);
+}
+
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, open_world, close_world)
 
 int main(void)
@@ -400,6 +434,7 @@ int main(void)
         IN_WORLD(what_a_suspended_turn_reads_is_not_freed),
         IN_WORLD(the_ring_of_a_suspended_turn_is_not_left_to_its_kicks), IN_WORLD(a_barrier_waits_for_suspended_turns),
         IN_WORLD(a_port_goes_while_a_turn_has_it_in_hand), IN_WORLD(a_tenant_goes_while_its_turn_is_suspended),
-        IN_WORLD(nobody_takes_all_the_packets), IN_WORLD(a_full_cache_keeps_what_is_used)};
+        IN_WORLD(nobody_takes_all_the_packets), IN_WORLD(a_full_cache_keeps_what_is_used),
+        IN_WORLD(what_idlers_have_cached_goes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -243,7 +243,7 @@ def run(steps: list, caches: bool) -> tuple[list, dict]:
         return results, sim.counters()
 
 
-@settings(max_examples=max(1, PACKETS // PER_EXAMPLE), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=max(1, PACKETS // PER_EXAMPLE), suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**48), churn=st.sampled_from((0.0, 0.02, 0.3)))
 @example(seed=4907461, churn=0.0)       # a port set in a later fragment, and matched in a later table
 def test_three_agree(seed, churn):

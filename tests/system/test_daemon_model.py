@@ -85,6 +85,32 @@ async def test_forwarding_and_counters(switch):
     assert ofp.FLOW_STATS.decode(entries[0]).instructions == [ApplyActions((Output(2),))]
 
 
+async def test_more_ports_than_one_message_names(switch):
+    for n in range(1, 151):
+        await switch.add_port(Port(f"p{n}", "br", "dummy", port_no=n))
+    await switch.add_bridge(Bridge("other", "red"))
+    await switch.add_port(Port("elsewhere", "other", "dummy"))
+    assert [(s.port.name, s.port.port_no) for s in await switch.port_status("br")] == [(f"p{n}", n) for n in range(1, 151)]
+
+
+async def test_dummy_port_keeps_a_megabyte(switch):
+    for name in ("p1", "p2"):
+        await switch.add_port(Port(name, "br", "dummy"))
+    await switch.write_flows("br", [add(2)])
+    await switch.barrier("br")
+    long, room = FRAME + bytes(16000 - len(FRAME)), (1 << 20) // 16000
+    for _ in range(room + 5):
+        await switch.inject("br", "p1", long)
+    counters = {}
+    for _ in range(200):
+        counters = {s.port.name: s.counters for s in await switch.port_status("br")}["p2"]
+        if counters["tx_packets"] + counters["tx_drops"] == room + 5:
+            break
+        await asyncio.sleep(0.01)
+    assert (counters["tx_packets"], counters["tx_drops"]) == (room, 5)
+    assert set(await collected(switch, "br", "p2")) == {long}
+
+
 async def test_errors_of_flows_are_each_their_own(switch):
     outcome = await switch.write_flows("br", [add(priority=1), add(table_id=0xff), add(priority=2)] * 300)
     assert [type(e) for e in outcome] == [type(None), OpenFlowError, type(None)] * 300

@@ -140,7 +140,7 @@ class Channel:
 
     def exchange(self, object_: int, version: int, form: int, data: bytes,
                  slower: Callable[[], Answers]) -> tuple[int, bytes] | None:
-        """A controller's flow-mods and the barrier behind them that are all of `data` (codec/exchange.h), where nothing else is
+        """A controller's flow-mods and the barrier behind them that are all of `data` (channel/exchange.h), where nothing else is
         under way: how many are in force, and the journal's records of them. (0, b"") when the answer takes longer, or isn't that:
         it goes to the callbacks that `slower` gives, perhaps before this returns. None: nothing was sent."""
         if self._pending or self._outbox or self._closed or not self._greeted:

@@ -1,11 +1,10 @@
-#define _GNU_SOURCE
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include "base/bytes.h"
+#include "channel/exchange.h"
 #include "codec/codec.h"
-#include "codec/exchange.h"
 
 enum { OF_HEADER = 8, OFPT10_BARRIER_REQUEST = 18, OFPT_BARRIER_REQUEST = 20, MOST = 16 };
 
