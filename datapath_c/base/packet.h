@@ -57,13 +57,17 @@ struct packet {
     uint8_t *buffer;
     uint32_t len;
     uint32_t refs;
-    struct port *rx_port;      /* where the current bridge got it; NULL for the controller */
+    union {
+        struct port *rx_port;  /* where the current bridge got it; NULL for the controller */
+        struct packet *queued; /* while it waits to be received (port/port.h): the one behind it */
+    };
     struct packet_pool *pool;
     struct lender *lender;     /* here and below cleared; NULL: the frame is whole */
     struct vnet_hdr vnet;
     uint8_t hops : 6;          /* bridges passed through patch ports */
     uint8_t malformed : 1;
-    uint8_t bare : 1;          /* nothing below is filled in yet: parse() does it from rx_port */
+    uint8_t bare : 1;          /* nothing below is filled in yet: parse() does it from rx_port, and where
+                                * that is a tunnel's, from its outer headers, which still lie before the frame */
     uint32_t queue_id;         /* of set-queue */
 
     struct packet *next;
@@ -113,6 +117,13 @@ static inline void packet_pool_share(struct packet_pool *pool, struct packet_poo
 static inline bool packet_pool_allows(const struct packet_pool *pool)
 {
     return pool->held < POOL_MIN || pool->held < pool->store->n_free / 2 || pool->store == pool;
+}
+
+/* So many packets more the pool may have that others of its store have now. */
+static inline uint32_t packet_pool_may_hold(const struct packet_pool *pool)
+{
+    uint32_t half = pool->store->n_free / 2, most = half > POOL_MIN ? half : POOL_MIN;
+    return most > pool->held ? most - pool->held : 0;
 }
 
 /* The packet counts as that pool's from now on; false when it may not have more. Both pools have the same store. */

@@ -2,6 +2,7 @@
 #include "base/bytes.h"
 #include "flow/bridge.h"
 #include "port/port.h"
+#include "tunnel/uplink.h"
 
 #define ETH_P_VLAN 0x8100
 #define ETH_P_QINQ 0x88a8
@@ -295,6 +296,7 @@ _Static_assert(HEADER_START == 7 * 8 && HEADER_END == 21 * 8 && offsetof(struct 
 struct origin {
     const struct port *port;
     uint64_t first, last;      /* the key's words 0 and 21 */
+    bool tunnel;
 };
 
 _Static_assert(offsetof(struct key, bridge) == 4 && offsetof(struct key, in_phy_port) == 21 * 8 && CACHE_WORDS == 22,
@@ -303,7 +305,20 @@ _Static_assert(offsetof(struct key, bridge) == 4 && offsetof(struct key, in_phy_
 static struct origin origin_of(const struct port *in)
 {
     uint32_t number = htobe32(in->port_no);
-    return (struct origin){in, number | (uint64_t)in->bridge->conf.id << 32, number};
+    return (struct origin){in, number | (uint64_t)in->bridge->conf.id << 32, number, in->ops == &vxlan_ops};
+}
+
+/* What the outer headers, of IPv4 without options, say. A packet that is sent may have lost them: it isn't matched any more. */
+static __attribute__((noinline)) void fill_in_tunnel(struct packet *p, const struct port *tunnel)
+{
+    struct key *k = &p->key.key;
+    const uint8_t *outer = p->data - UPLINK_OVERHEAD;
+    if (packet_headroom(p) < UPLINK_OVERHEAD)
+        return;
+    k->tunnel_id = htobe64(tunnel->conf.vni);
+    k->tun_src[10] = k->tun_src[11] = k->tun_dst[10] = k->tun_dst[11] = 0xff;
+    memcpy(k->tun_src + 12, outer + 26, 4);
+    memcpy(k->tun_dst + 12, outer + 30, 4);
 }
 
 static inline void fill_in(struct packet *p, const struct origin *o)
@@ -311,6 +326,8 @@ static inline void fill_in(struct packet *p, const struct origin *o)
     packet_begin_key(p);
     p->key.w[0] = o->first;
     p->key.w[21] = o->last;
+    if (__builtin_expect(o->tunnel, 0))
+        fill_in_tunnel(p, o->port);
 }
 
 static __attribute__((noinline)) void parse_any(struct packet *p)

@@ -6,7 +6,7 @@
 #include "path/slow_path.h"
 #include "path/turn.h"
 #include "path/tx.h"
-#include "tunnel/uplink.h"
+#include "tunnel/decapsulate.h"
 
 /* Of base/step.h, for each packet. While others are watched, a stage goes through a batch in pieces, with a step after each; else there
  * is no look at the clock in these stages: the batch's size is chosen by what such packets cost. */
@@ -236,7 +236,8 @@ static unsigned take_tunnels(struct worker *w, struct wtenant *t, struct port *p
 
 void process_received(struct worker *w, struct wtenant *t, struct port *port, struct port_io *io, struct packet **batch, unsigned n)
 {
-    struct arrived a = note_arrival(port, batch, n);
+    bool underlay = __builtin_expect(atomic_load_explicit(&port->underlay, memory_order_relaxed), 0);
+    struct arrived a = underlay ? (struct arrived){.bytes = bytes_of(batch, n)} : note_arrival(port, batch, n);
     io->counters->rx_packets += n;
     io->counters->rx_bytes += a.bytes;
     t->account->rx_packets += n;
@@ -247,11 +248,9 @@ void process_received(struct worker *w, struct wtenant *t, struct port *port, st
         packet_unref_all(batch, n);
         return;
     }
-    if (__builtin_expect(atomic_load_explicit(&port->underlay, memory_order_relaxed), 0)) {
-        unsigned kept = take_tunnels(w, t, port, batch, n);
-        if (kept < n)
-            a = note_arrival(port, batch, kept);
-        n = kept;
+    if (underlay) {
+        n = take_tunnels(w, t, port, batch, n);
+        a = note_arrival(port, batch, n);
     }
     if (!n)
         ;                      /* all of it was the tunnels' */

@@ -51,7 +51,7 @@ static void give_up(struct wtenant *t, struct stage *s, unsigned from)
         packet_unref(s->at[i]);
 }
 
-/* Where packets of a tunnel go last: whether large segments are worth making of its next (tunnel/uplink.c). */
+/* Where packets of a tunnel go last: whether large segments are worth making of its next (tunnel/decapsulate.c). */
 static void note_receiver(const struct packet *p, const struct port *out)
 {
     struct port *from = p->rx_port;

@@ -87,7 +87,7 @@ void worker_unwatch(struct worker *w, struct rxq *q)
     stop_listening(w, q);
     while (q->head) {
         struct packet *p = q->head;
-        q->head = p->next;
+        q->head = p->queued;
         packet_unref(p);
     }
     q->tail = NULL;

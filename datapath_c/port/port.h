@@ -112,9 +112,9 @@ static inline bool rxq_push(struct rxq *q, struct packet *p)
 {
     if (q->n >= RXQ_BACKLOG)
         return false;
-    p->next = NULL;
+    p->queued = NULL;
     if (q->tail)
-        q->tail->next = p;
+        q->tail->queued = p;
     else
         q->head = p;
     q->tail = p;

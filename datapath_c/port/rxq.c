@@ -3,13 +3,11 @@
 unsigned rxq_pop(struct rxq *q, struct port_io *io, struct packet **out, unsigned max)
 {
     unsigned n = 0;
-    while (n < max && q->head) {
-        struct packet *p = q->head;
-        q->head = p->next;
-        p->next = NULL;
+    struct packet *p = q->head;
+    for (; n < max && p; p = p->queued)
         out[n++] = p;
-    }
-    if (!q->head)
+    q->head = p;
+    if (!p)
         q->tail = NULL;
     q->n -= n;
     return n;

@@ -212,13 +212,11 @@ static void unlock(struct vhost_ring *v)
 }
 
 /* Puts packets into the ring, in order, without those few that are too long for the buffers that there are. */
-static unsigned fill(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n, uint64_t *bytes)
+static unsigned fill(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n)
 {
     unsigned sent = 0, too_long = 0;
     for (unsigned at = 0; at < n; at++) {
         unsigned k = v->packed ? packed_tx(v, io, packets + at, n - at) : split_tx(v, io, packets + at, n - at);
-        for (unsigned i = at; i < at + k; i++)
-            *bytes += packets[i]->len;
         sent += k;
         at += k;
         /* To have tried may have taken a walk through all that is in the ring. */
@@ -232,16 +230,14 @@ static unsigned fill(struct vhost_ring *v, struct port_io *io, struct packet **p
 static void send_batch(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n)
 {
     unsigned sent = 0;
-    uint64_t bytes = 0;
     if (v) {
         lock(v);
         if (usable(v))
-            sent = fill(v, io, packets, n, &bytes);
+            sent = fill(v, io, packets, n);
         unlock(v);
     }
     packet_unref_all(packets, n);
     io->counters->tx_packets += sent;
-    io->counters->tx_bytes += bytes;
     io->counters->tx_drops += n - sent;
     io->drops[v ? DROP_TX_FULL : DROP_NO_GUEST] += n - sent;
 }

@@ -33,7 +33,7 @@
 #define VHOST_MAX_SIZE 32768
 #define VHOST_MAX_CHAIN 256        /* descriptors of one buffer that are followed: 64 KiB by pages, and a lot to spare */
 #define VHOST_BURST 64
-#define VHOST_COPY_MAX 32768       /* bytes copied in one call, and what its last frame has beyond */
+#define VHOST_COPY_MAX 32768       /* bytes of frames that aren't short copied in one call, and what its last frame has beyond */
 #define VHOST_FAULT_MAX 96
 
 #define VHOST_AHEAD 64             /* a power of two */
@@ -132,7 +132,7 @@ struct vhost {
 unsigned vring_fail(struct vhost_ring *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 unsigned split_rx(struct vhost_ring *v, struct port_io *io, struct packet **out, unsigned max);
-/* Sends what finds room, in order; returns how many of them. Takes no reference. */
+/* Sends what finds room, in order; returns how many of them, and counts their bytes. Takes no reference. */
 unsigned split_tx(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n);
 /* Fetches what packets still have on loan: the ring ends. */
 void packed_take_back(struct lender *l, struct packet *p);

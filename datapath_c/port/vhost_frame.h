@@ -101,6 +101,24 @@ static inline __attribute__((always_inline)) bool take_single(struct vhost_ring 
     return vhost_header_in(v, p, &h);
 }
 
+/* The same where the guest wishes nothing of it; false where it does, or the frame can't be left where it is and is long. */
+static inline __attribute__((always_inline)) bool take_plain(struct vhost_ring *v, struct packet *p, const struct vhost_buffer *from,
+                                                             uint32_t header)
+{
+    const uint8_t *at = from->at;
+    uint8_t *to = p->data;
+    uint32_t len = from->len - header;
+    uint16_t wishes;
+    memcpy(&wishes, at, sizeof wishes);
+    p->len = len;
+    if (!LIKELY(!wishes))
+        return false;
+    if (len >= LOAN_MIN)
+        return lend(v, p, from->head, at + header, len);
+    copy_frame(to, at + header, len);
+    return true;
+}
+
 /* ---- to the guest ---- */
 
 struct filling {               /* a frame that is being written into one buffer after the other */
@@ -175,12 +193,13 @@ static inline __attribute__((always_inline)) void put_single(struct vhost_ring *
         memcpy(at, &now, 8);
         memcpy(at + 8, &rest, header == 12 ? 4 : 2);
     }
-    if (LIKELY(!p->lender))
-        copy_frame(at + header, p->data, p->len);
+    uint32_t len = p->len;
+    if (LIKELY(len <= LOAN_HEAD || !p->lender))        /* so much is there in any case */
+        copy_frame(at + header, p->data, len);
     else
-        packet_read(p, 0, at + header, p->len);
+        packet_read(p, 0, at + header, len);
     if (v->logged)
-        vhost_log_write(v->memory, to->guest, header + p->len);
+        vhost_log_write(v->memory, to->guest, header + len);
 }
 
 #endif

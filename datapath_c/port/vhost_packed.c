@@ -335,11 +335,13 @@ unsigned packed_tx(struct vhost_ring *v, struct port_io *io, struct packet **pac
 {
     uint32_t header = v->header;
     unsigned sent = 0;
+    uint64_t bytes = 0;
     struct giving g = {0};
     look_ahead(v, n < VHOST_AHEAD ? n : VHOST_AHEAD, true);
     for (; sent < n; sent++) {
         const struct packet *p = packets[sent];
         const struct vhost_buffer *b = &v->ahead[v->taken % VHOST_AHEAD];
+        bytes += p->len;
         if (LIKELY(v->seen != v->taken && b->len >= header + p->len)) {
             put_single(v, p, b, header);
             take_one(v);
@@ -347,11 +349,13 @@ unsigned packed_tx(struct vhost_ring *v, struct port_io *io, struct packet **pac
         } else if (put_frame(v, &g, p)) {
             look_anew(v);
         } else {
+            bytes -= p->len;
             break;
         }
     }
     publish(v, &g);
     look_ahead(v, AHEAD, true);
+    io->counters->tx_bytes += bytes;
     return sent;
 }
 

@@ -91,6 +91,14 @@ static bool waiting(struct vhost_ring *v, uint16_t *n)
     return false;
 }
 
+/* Where a buffer is that isn't in the first region; NULL where it isn't in one piece. */
+static __attribute__((noinline)) uint8_t *find_buffer(const struct vhost_memory *m, uint64_t addr, uint32_t len)
+{
+    uint32_t there = len;
+    uint8_t *host = vhost_guest_address(m, addr, &there);
+    return there == len ? host : NULL;
+}
+
 /* Reads and checks buffers from v->seen on, while they are of the simple kind and come before `end`, and fetches their first lines: from
  * another core each takes hundreds of cycles. */
 static inline __attribute__((always_inline)) void look_ahead(struct vhost_ring *v, unsigned n, bool to_write, uint32_t header)
@@ -108,12 +116,14 @@ static inline __attribute__((always_inline)) void look_ahead(struct vhost_ring *
             break;
         memcpy(&addr, (const void *)&desc[head].addr, 8);
         memcpy(&what, (const void *)&desc[head].len, 8);
-        uint32_t len = (uint32_t)what, there = len;
+        uint32_t len = (uint32_t)what;
         uint64_t from = addr - first.guest;
-        uint8_t *host = (uint8_t *)((uintptr_t)first.host + from);   /* good if what follows says so */
-        if (!LIKELY(from < first.size && len <= first.size - from))
-            host = vhost_guest_address(v->memory, addr, &there);
-        if (!LIKELY((uint16_t)(what >> 32) == (to_write ? VRING_DESC_F_WRITE : 0) && len - least <= range) || !host || there != len)
+        uint8_t *host;
+        if (!LIKELY((uint16_t)(what >> 32) == (to_write ? VRING_DESC_F_WRITE : 0) && len - least <= range))
+            break;
+        if (LIKELY(from < first.size && len <= first.size - from))
+            host = first.host + from;
+        else if (!(host = find_buffer(v->memory, addr, len)))
             break;
         b->at = host;
         b->guest = addr;
@@ -139,8 +149,12 @@ static inline __attribute__((always_inline)) void prepare(struct vhost_ring *v, 
     unsigned mask = v->mask, near = waiting < AHEAD ? waiting : AHEAD, far = waiting < 2 * AHEAD ? waiting : 2 * AHEAD;
     if (looked_at(v) < near)
         look_ahead(v, near - looked_at(v), to_write, header);
-    for (unsigned at = v->avail + near, end = v->avail + far; at != end; at++)
-        __builtin_prefetch(&desc[*(const volatile uint16_t *)&ring[at & mask] & mask]);
+    for (unsigned at = (v->avail + near) & ~1u, end = v->avail + far; (int)(end - at) > 0; at += 2) {
+        uint32_t two;          /* from an even place, of a ring of more than AHEAD: none of it lies behind the ring */
+        memcpy(&two, (const void *)&ring[at & mask], sizeof two);
+        __builtin_prefetch(&desc[two & mask]);
+        __builtin_prefetch(&desc[two >> 16 & mask]);
+    }
     for (unsigned i = 0; i < near; i += 8)
         __builtin_prefetch(&v->device->ring[(v->avail + i) & mask], 1);
 }
@@ -176,6 +190,17 @@ static __attribute__((noinline)) void refuse(struct port_io *io, struct packet *
 {
     io->counters->rx_errors++;
     packet_unref(p);
+}
+
+/* A frame with an offload, or a long one that has to be copied. False when it makes no sense. `*copied`: bytes. */
+static __attribute__((noinline)) bool take_other(struct vhost_ring *v, struct port_io *io, struct packet *p, const struct vhost_buffer *from,
+                                                 uint32_t header, uint32_t *copied)
+{
+    bool good = take_single(v, p, from, header);
+    *copied = p->lender ? 0 : p->len;
+    if (!good)
+        refuse(io, p);
+    return good;
 }
 
 /* The frame of a buffer that isn't simple, in `fresh`; *out is NULL where it makes no sense. False when the ring has failed, and the
@@ -218,19 +243,20 @@ static inline __attribute__((always_inline)) unsigned receive(struct vhost_ring 
         look_ahead(v, n - looked_at(v), false, header);
     for (bool whole = true; whole && i < n && copied < VHOST_COPY_MAX;) {
         unsigned at = v->avail - i, seen = i + looked_at(v), end = seen < n ? seen : n;
-        for (; i < end && copied < VHOST_COPY_MAX; i++) {
+        for (; i < end; i++) {
             struct packet *p = fresh[i];
             const struct vhost_buffer *b = &v->ahead[(at + i) % VHOST_AHEAD];
             packet_begin(p, pool);
-            bool good = take_single(v, p, b, header);
             back[(at + i) & mask] = (struct vring_used_elem){b->head, 0};
-            if (LIKELY(!p->lender))
-                copied += p->len;
-            out[got++] = p;
-            if (!LIKELY(good)) {
-                got--;
-                refuse(io, p);
+            if (LIKELY(take_plain(v, p, b, header))) {
+                out[got++] = p;
+                continue;
             }
+            uint32_t bytes;
+            if (take_other(v, io, p, b, header, &bytes))
+                out[got++] = p;
+            if ((copied += bytes) >= VHOST_COPY_MAX)
+                end = i + 1;
         }
         v->avail = (uint16_t)(at + i);
         if (i == n || copied >= VHOST_COPY_MAX)
@@ -276,10 +302,12 @@ static unsigned put_frame(struct vhost_ring *v, const struct packet *p, uint16_t
     return filling_end(v, &f);
 }
 
-static inline __attribute__((always_inline)) unsigned deliver(struct vhost_ring *v, struct packet **packets, unsigned n, uint32_t header)
+static inline __attribute__((always_inline)) unsigned deliver(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n,
+                                                              uint32_t header)
 {
     uint16_t available;
     unsigned used = v->used, mask = v->mask, sent = 0;
+    uint64_t bytes = 0;
     struct vring_used_elem *back = v->device->ring;
     if (!waiting(v, &available))
         return 0;
@@ -287,15 +315,18 @@ static inline __attribute__((always_inline)) unsigned deliver(struct vhost_ring 
     if (looked_at(v) < look)
         look_ahead(v, look - looked_at(v), true, header);
     while (sent < n) {
-        unsigned at = v->avail, seen = looked_at(v), i = 0;
-        for (; i < seen && sent < n; i++, sent++) {
-            const struct packet *p = packets[sent];
+        unsigned at = v->avail, seen = looked_at(v), end = seen < n - sent ? seen : n - sent, i = 0;
+        struct packet **from = packets + sent;
+        for (; i < end; i++) {
+            const struct packet *p = from[i];
             const struct vhost_buffer *b = &v->ahead[(at + i) % VHOST_AHEAD];
             if (!LIKELY(b->len >= header + p->len))
                 break;
             put_single(v, p, b, header);
+            bytes += p->len;
             back[used++ & mask] = (struct vring_used_elem){b->head, header + p->len};
         }
+        sent += i;
         v->avail = (uint16_t)(at + i);
         available = (uint16_t)(available - i);
         if (sent == n)
@@ -303,6 +334,7 @@ static inline __attribute__((always_inline)) unsigned deliver(struct vhost_ring 
         unsigned buffers = available ? put_frame(v, packets[sent], available, (uint16_t)used) : 0;
         if (!buffers)
             break;
+        bytes += packets[sent]->len;
         v->avail = (uint16_t)(v->avail + buffers);
         available = (uint16_t)(available - buffers);
         if (looked_at(v) > VHOST_AHEAD)
@@ -313,12 +345,13 @@ static inline __attribute__((always_inline)) unsigned deliver(struct vhost_ring 
     if ((uint16_t)used != v->used)
         publish(v, (uint16_t)used);
     prepare(v, available, true, header);
+    io->counters->tx_bytes += bytes;
     return sent;
 }
 
 unsigned split_tx(struct vhost_ring *v, struct port_io *io, struct packet **packets, unsigned n)
 {
-    return v->header == 12 ? deliver(v, packets, n, 12) : deliver(v, packets, n, 10);
+    return v->header == 12 ? deliver(v, io, packets, n, 12) : deliver(v, io, packets, n, 10);
 }
 
 /* The first buffer is most likely where those before it make one expect it: its lines are fetched all at once then, rather than each when

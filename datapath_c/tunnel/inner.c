@@ -1,7 +1,6 @@
 #include "tunnel/inner.h"
 #include "base/bytes.h"
 #include "base/checksum.h"
-#include "base/hash.h"
 #include "path/parse.h"
 
 /* Whether the checksum of plain UDP or TCP over IPv4 is as a sender leaves it that has its device fill it in. Anything but such a frame may
@@ -46,19 +45,7 @@ void inner_restore_offloads(struct packet *p, uint32_t mtu)
     p->vnet.hdr_len = (uint16_t)(p->l3 + headers);
 }
 
-static uint64_t load(const uint8_t *d, unsigned n)
-{
-    uint64_t v = 0;
-    memcpy(&v, d, n);
-    return v;
-}
-
-static bool has_ports(uint8_t proto)
-{
-    return proto == 6 || proto == 17 || proto == 132;
-}
-
-uint32_t inner_hash(const struct packet *p)
+uint32_t inner_hash_other(const struct packet *p)
 {
     const uint8_t *d = p->data;
     uint16_t type = get16(d + 12);
@@ -69,16 +56,14 @@ uint32_t inner_hash(const struct packet *p)
     }
     const uint8_t *ip = d + at;
     if (type == 0x0800 && p->len >= at + 24 && ip[0] == 0x45) {
-        h = hash_word(ip[9], load(ip + 12, 8));
-        if (!(get16(ip + 6) & 0x3fff) && has_ports(ip[9]))
-            h = hash_word(h, load(ip + 20, 4));
+        h = inner_hash_ipv4(ip);
     } else if (type == 0x86dd && p->len >= at + 44) {
-        h = hash_word(hash_word(ip[6], load(ip + 8, 8)), load(ip + 16, 8));
-        h = hash_word(hash_word(h, load(ip + 24, 8)), load(ip + 32, 8));
-        if (has_ports(ip[6]))
-            h = hash_word(h, load(ip + 40, 4));
+        h = hash_word(hash_word(ip[6], inner_load(ip + 8, 8)), inner_load(ip + 16, 8));
+        h = hash_word(hash_word(h, inner_load(ip + 24, 8)), inner_load(ip + 32, 8));
+        if (inner_has_ports(ip[6]))
+            h = hash_word(h, inner_load(ip + 40, 4));
     } else {
-        h = hash_word(hash_word(0, load(d, 8)), load(d + 8, 6));
+        h = hash_word(hash_word(0, inner_load(d, 8)), inner_load(d + 8, 6));
     }
     return hash_finish(h);
 }

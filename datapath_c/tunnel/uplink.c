@@ -6,21 +6,15 @@
 #include "base/bytes.h"
 #include "base/checksum.h"
 #include "base/clock.h"
-#include "base/step.h"
 #include "flow/bridge.h"
 #include "flow/openflow.h"
 #include "path/worker.h"
-#include "port/merge.h"
 #include "port/steering.h"
 #include "tunnel/ask.h"
 #include "tunnel/inner.h"
 #include "tunnel/vtep.h"
-#include "tunnel/vxlan.h"
 
 #define STALE_S 30             /* a neighbour that was not heard of for so long is asked again, and used meanwhile */
-#define BACKLOG 256            /* frames of a VNI that wait for its tenant's turns: more would have left the caches when it is theirs */
-#define MERGED_AT_ONCE 4       /* segments, 600 cycles each, before others may have the core */
-#define TAKE_UNITS 2           /* of base/step.h, on virtual clocks: what a packet is told apart and decapsulated for */
 #define TTL 64
 #define FIRST_PORT 49152       /* of the source ports that flows are spread over (RFC 7348, 5) */
 #define PORT_BITS 14
@@ -89,8 +83,7 @@ int uplink_find(struct datapath *dp, struct vtep *v, fault *f)
 
 /* ---- neighbours ---- */
 
-/* The VTEP's own Ethernet address: its device's in the kernel, or the port's. 0: there is no such device. */
-static uint64_t own_mac(const struct vtep *v, const struct port *up)
+uint64_t uplink_mac(const struct vtep *v, const struct port *up)
 {
     uint64_t mac = 0;
     if (v->conf.uplink_device[0])
@@ -121,194 +114,13 @@ static uint64_t resolve(struct port *up, struct vtep *v, struct port_io *io, con
     return mac;
 }
 
-/* ---- receiving ---- */
-
-/* Length of the outer headers of a frame for the VTEP, VXLAN's not included; 0 when it is none. */
-static uint32_t outer_headers(const struct vtep *v, uint64_t mac, const struct packet *p)
-{
-    const uint8_t *d = p->data;
-    uint32_t at = 14 + (d[14] & 15) * 4u, own;
-    uint64_t to = 0;
-    memcpy(&own, v->conf.local4.ip + 12, 4);
-    memcpy(&to, d, 6);
-    if (p->len < 14 + 20 + 8 + VXLAN_HEADER || get16(d + 12) != 0x0800 || d[14] >> 4 != 4 || at < 34 || at > 74 ||
-        p->len < at + 8 + VXLAN_HEADER || d[23] != 17 || get16(d + 20) & 0x3fff || memcmp(d + 30, &own, 4) ||
-        to != mac || get16(d + at + 2) != v->conf.port)
-        return 0;
-    uint32_t total = get16(d + 16), udp = get16(d + at + 4);
-    return total >= at - 14 + udp && total <= p->len - 14 && udp >= 8 + VXLAN_HEADER ? at + 8 : 0;
-}
-
-/* The same of IPv6, without extension headers. */
-static uint32_t outer_headers6(const struct vtep *v, uint64_t mac, const struct packet *p)
-{
-    const uint8_t *d = p->data;
-    const uint32_t at = 14 + 40;
-    uint64_t to = 0;
-    memcpy(&to, d, 6);
-    if (p->len < at + 8 + VXLAN_HEADER || d[14] >> 4 != 6 || d[20] != 17 || to != mac || memcmp(d + 38, v->conf.local6.ip, 16) ||
-        v->conf.any6 || get16(d + at + 2) != v->conf.port)
-        return 0;
-    uint32_t udp = get16(d + at + 4);
-    return udp <= get16(d + 18) && get16(d + 18) + at <= p->len && udp >= 8 + VXLAN_HEADER ? at + 8 : 0;
-}
-
-/* What an offloading sender left open in the inner frame is open still; of the outer one it doesn't matter. */
-static void inner_offloads(struct packet *p, uint32_t outer)
-{
-    if (p->vnet.gso_type == VNET_GSO_NONE && p->vnet.flags & VNET_NEEDS_CSUM && p->vnet.csum_start >= outer + VXLAN_HEADER + 14)
-        p->vnet.csum_start = (uint16_t)(p->vnet.csum_start - outer - VXLAN_HEADER);
-    else
-        p->vnet = (struct vnet_hdr){0};
-}
-
-/* What the last packet was told by: as a rule the next one's is the same. */
-struct demux {
-    uint32_t vni;
-    struct port *port;         /* NULL: nobody's, or none looked up yet */
-    struct wtenant *owner;
-    bool fed;                  /* its queue has got something, and nobody was woken */
-    struct dp_addr from;
-    uint64_t source;           /* MAC address that was learned there last */
-    unsigned merged;           /* segments, in this batch */
-};
-
-static void wake_fed(struct worker *w, struct demux *d)
-{
-    if (d->fed)
-        worker_wake(w, &d->port->queues[0]);
-    d->fed = false;
-}
-
-static struct wtenant *owner_of(struct worker *w, struct vtep *v, struct demux *d, uint32_t vni)
-{
-    if (d->port && d->vni == vni)
-        return d->owner;
-    wake_fed(w, d);
-    d->vni = vni;
-    d->source = 0;
-    d->owner = vtep_owner(v, w, vni, &d->port);
-    return d->owner;
-}
-
-static void learn(struct worker *w, struct demux *d, const struct packet *p, const struct dp_addr *from)
-{
-    uint64_t source = 0;
-    memcpy(&source, p->data + 6, 6);
-    if (source == d->source && !memcmp(from, &d->from, sizeof *from))
-        return;
-    vxlan_learn(d->port, p, w->now_s);
-    d->source = source;
-    d->from = *from;
-}
-
-/* Behind what waits already, or as part of it where that is worth while: which may be since an earlier batch. */
-static void queue(struct worker *w, struct demux *d, struct packet *p)
-{
-    struct rxq *q = &d->port->queues[0];
-    if (q->tail && atomic_load_explicit(&d->port->merges, memory_order_relaxed) && merge_segment(q->tail, p)) {
-        shm_port(w->dp, w->id, d->port->slot)->rx_merged++;
-        d->merged++;
-        packet_unref(p);
-    } else {
-        d->fed |= rxq_push(q, p);
-    }
-}
-
-/* Decapsulates, and queues for whom it is. Returns the tenant, or NULL when it is nobody's. What finds no room is dropped before more is
- * done for it. */
-static struct wtenant *take_tunnelled(struct worker *w, struct vtep *v, struct demux *d, struct packet *p, uint32_t outer)
-{
-    const uint8_t *vxlan = p->data + outer;
-    uint32_t end = outer - 8 + get16(vxlan - 4);       /* of UDP: short frames are padded */
-    struct wtenant *t = NULL;
-    if (end < outer + VXLAN_HEADER + 14 || !(vxlan[0] & 0x08))
-        vtep_nobodys(w, p, DROP_BAD_TUNNEL);
-    else if (!(t = owner_of(w, v, d, get32(vxlan + 4) >> 8)))
-        vtep_nobodys(w, p, DROP_UNKNOWN_VNI);
-    else if (d->port->queues[0].n >= BACKLOG || !packet_hand_over(p, &t->pool))
-        vtep_lose(w, t, d->port, p);
-    else {
-        bool v6 = p->data[14] >> 4 == 6;
-        struct dp_addr from = {{[10] = 0xff, 0xff}};
-        memcpy(from.ip + (v6 ? 0 : 12), p->data + (v6 ? 22 : 26), v6 ? 16 : 4);
-        packet_whole(p);
-        if (p->bare)
-            packet_begin_key(p);
-        inner_offloads(p, outer);
-        p->len = end;
-        packet_pull(p, outer + VXLAN_HEADER);
-        struct key *k = &p->key.key;
-        k->tunnel_id = htobe64(d->vni);
-        memcpy(k->tun_src, from.ip, 16);
-        memcpy(k->tun_dst, v6 ? v->conf.local6.ip : v->conf.local4.ip, 16);
-        learn(w, d, p, &from);
-        queue(w, d, p);
-    }
-    return t;
-}
-
-/* `n` packets' share of the time, `each`, is their tenant's rather than the turn's. */
-static void charge_owner(struct worker *w, uint64_t *bucket, struct wtenant *owner, unsigned n, uint64_t each)
-{
-    uint64_t share = n * each;
-    account_move(&w->clerk, bucket, &owner->account->cycles[DP_STAGE_TUNNEL], share);
-    /* Not this turn's time, but theirs; unless they owe a slice already: else whoever floods the tunnel could have it received at
-     * nobody's cost, and would never come to work off what was received. */
-    if (!runqueue_owes(&w->sched.queue, &owner->subject.entity))
-        w->turn_start += share;
-    worker_charge(w, owner, share);
-}
-
-unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, struct packet **batch, unsigned n, unsigned *kept)
-{
-    struct vtep *v = __atomic_load_n(&w->dp->vtep, __ATOMIC_ACQUIRE);
-    if (!v || atomic_load_explicit(&v->uplink.port, memory_order_acquire) != up || w->id) {
-        *kept = n;
-        return n;
-    }
-    struct wtenant *owners[BATCH];
-    struct demux d = {0};
-    unsigned taken = 0, done = 0;
-    *kept = 0;
-    uint64_t *bucket = w->clerk.bucket, mac = own_mac(v, up);
-    bool kernel = v->conf.uplink_device[0];
-    worker_account(w, bucket);
-    uint64_t before = w->now;
-    while (done < n && d.merged < MERGED_AT_ONCE) {
-        struct packet *p = batch[done++];
-        uint16_t type = p->len >= 42 ? get16(p->data + 12) : 0;
-        uint32_t outer = type == 0x0800 ? outer_headers(v, mac, p) : type == 0x86dd ? outer_headers6(v, mac, p) : 0;
-        if (outer) {
-            struct wtenant *owner = take_tunnelled(w, v, &d, p, outer);
-            if (owner && owner != t) {
-                owner->fed = t->feeds = true;
-                owners[taken++] = owner;
-            }
-        } else if (!kernel && type && type != 0x0800 && ask_take(w, up, v, p)) {
-            packet_unref(p);
-        } else {
-            batch[(*kept)++] = p;
-        }
-    }
-    wake_fed(w, &d);
-    step_spend(done * TAKE_UNITS);
-    worker_account(w, bucket);
-    uint64_t each = (w->now - before) / done;
-    for (unsigned i = 0, k; i < taken; i += k) {
-        for (k = 1; i + k < taken && owners[i + k] == owners[i]; k++)
-            ;
-        charge_owner(w, bucket, owners[i], k, each);
-    }
-    return done;
-}
-
 /* ---- sending ---- */
 
 struct template {
     uint8_t bytes[UPLINK_OVERHEAD6];
     uint32_t len;              /* UPLINK_OVERHEAD, or UPLINK_OVERHEAD6 */
     uint32_t sum;              /* of the IPv4 header, without its length */
+    uint32_t fits;             /* bytes of the inner frame that its lengths are for; 0: none yet */
 };
 
 static void make_ipv4(struct template *t, const struct vtep *v, const struct dp_addr *remote)
@@ -351,6 +163,7 @@ static void make_template(struct template *t, const struct vtep *v, uint64_t own
     else
         make_ipv4(t, v, remote);
     put16(d + t->len - 14, v->conf.port);
+    t->fits = 0;
     d[t->len - 8] = 0x08;
     put32(d + t->len - 4, p->conf.vni << 8);
 }
@@ -369,33 +182,33 @@ static uint16_t outer_checksum(const uint8_t *d, uint32_t udp, bool v6)
     return sum ? sum : 0xffff;
 }
 
-static void encapsulate(const struct template *t, struct packet *p, bool checksum)
+/* For frames of another length than the last one's. */
+static __attribute__((noinline)) void fit(struct template *t, uint32_t inner)
 {
-    uint32_t udp = p->len + VXLAN_HEADER + 8, ip = udp + 20, hash = inner_hash(p);
-    packet_push(p, UPLINK_OVERHEAD);
-    uint8_t *d = p->data;
-    memcpy(d, t->bytes, UPLINK_OVERHEAD);
-    put16(d + 16, (uint16_t)ip);
-    put16(d + 24, (uint16_t)~fold(t->sum + ip));
-    put16(d + 34, (uint16_t)(FIRST_PORT + (hash >> (32 - PORT_BITS))));
-    put16(d + 38, (uint16_t)udp);
-    if (checksum) {
-        uint16_t sum = outer_checksum(d, udp, false);
-        memcpy(d + 40, &sum, 2);
+    uint8_t *d = t->bytes;
+    uint32_t udp = inner + VXLAN_HEADER + 8, ip = udp + 20;
+    put16(d + t->len - 12, (uint16_t)udp);
+    if (t->len == UPLINK_OVERHEAD6) {
+        put16(d + 18, (uint16_t)udp);
+    } else {
+        put16(d + 16, (uint16_t)ip);
+        put16(d + 24, (uint16_t)~fold(t->sum + ip));
     }
+    t->fits = inner;
 }
 
-static void encapsulate6(const struct template *t, struct packet *p)
+static inline __attribute__((always_inline)) void encapsulate(const struct template *t, struct packet *p, bool checksum, bool v6)
 {
-    uint32_t udp = p->len + VXLAN_HEADER + 8, hash = inner_hash(p);
-    packet_push(p, UPLINK_OVERHEAD6);
+    const uint32_t n = v6 ? UPLINK_OVERHEAD6 : UPLINK_OVERHEAD;
+    uint32_t hash = inner_hash(p);
+    packet_push(p, n);
     uint8_t *d = p->data;
-    memcpy(d, t->bytes, UPLINK_OVERHEAD6);
-    put16(d + 18, (uint16_t)udp);
-    put16(d + 54, (uint16_t)(FIRST_PORT + (hash >> (32 - PORT_BITS))));
-    put16(d + 58, (uint16_t)udp);
-    uint16_t sum = outer_checksum(d, udp, true);
-    memcpy(d + 60, &sum, 2);
+    memcpy(d, t->bytes, n);
+    put16(d + n - 16, (uint16_t)(FIRST_PORT + (hash >> (32 - PORT_BITS))));
+    if (checksum || v6) {
+        uint16_t sum = outer_checksum(d, p->len - (n - 16), v6);
+        memcpy(d + n - 10, &sum, 2);
+    }
 }
 
 /* Packets on their way: in `out`, and those whose frame others will send too in `shared`. */
@@ -419,15 +232,16 @@ static struct packet *shared_once(struct leaving *l, struct packet *p, uint32_t 
 }
 
 /* Those that can go, encapsulated; the others are counted. */
-static void encapsulate_all(const struct template *t, const struct vtep *v, const struct port *up, struct port_io *io,
-                            struct packet **packets, unsigned n, struct leaving *l)
+static inline __attribute__((always_inline)) void encapsulate_all(struct template *t, const struct port *up, struct port_io *io,
+                                                                  struct packet **packets, unsigned n, struct leaving *l, bool whole,
+                                                                  bool checksum, bool v6)
 {
-    uint32_t most = up->mtu && up->mtu + 14 < PACKET_MAX ? up->mtu + 14 : PACKET_MAX;
-    bool v6 = t->len == UPLINK_OVERHEAD6, checksum = v->conf.uplink_checksum, whole = checksum || v6 || !up->ops->takes_loans;
-    l->n = l->n_shared = 0;
+    uint32_t most = up->mtu && up->mtu + 14 < PACKET_MAX ? up->mtu + 14 : PACKET_MAX, going = 0;
+    const uint32_t len = v6 ? UPLINK_OVERHEAD6 : UPLINK_OVERHEAD;
+    l->n_shared = 0;
     for (unsigned i = 0; i < n; i++) {
         struct packet *p = packets[i];
-        if (__builtin_expect(p->len + t->len > most || packet_headroom(p) < t->len, 0)) {
+        if (__builtin_expect((p->len != t->fits && p->len + len > most) || packet_headroom(p) < len, 0)) {
             io->drops[DROP_TOO_LONG]++;
             io->counters->tx_errors++;
             packet_unref(p);
@@ -435,18 +249,18 @@ static void encapsulate_all(const struct template *t, const struct vtep *v, cons
         }
         if (whole)
             packet_whole(p);
-        if (p->refs > 1 && !(p = shared_once(l, p, t->len))) {
+        if (p->refs > 1 && !(p = shared_once(l, p, len))) {
             io->drops[DROP_NO_BUFFER]++;
             continue;
         }
-        if (__builtin_expect(v6, 0))
-            encapsulate6(t, p);
-        else
-            encapsulate(t, p, checksum);
+        if (p->len != t->fits)
+            fit(t, p->len);
+        encapsulate(t, p, checksum, v6);
         if (p->lender)
-            p->head = (uint16_t)(p->head + t->len);
-        l->out[l->n++] = p;
+            p->head = (uint16_t)(p->head + len);
+        l->out[going++] = p;
     }
+    l->n = going;
 }
 
 bool uplink_is_ring(const struct port *p)
@@ -465,11 +279,17 @@ static bool refuse(struct port_io *io, enum drop why, struct packet **packets, u
 }
 
 /* At most PORT_STAGE. */
-static void send_some(const struct template *t, const struct vtep *v, struct port *up, struct port_io *io, struct port_io *through,
+static void send_some(struct template *t, const struct vtep *v, struct port *up, struct port_io *io, struct port_io *through,
                       struct packet **packets, unsigned n)
 {
     struct leaving l;
-    encapsulate_all(t, v, up, io, packets, n, &l);
+    bool checksum = v->conf.uplink_checksum;
+    if (t->len == UPLINK_OVERHEAD6)
+        encapsulate_all(t, up, io, packets, n, &l, true, true, true);
+    else if (checksum || !up->ops->takes_loans)
+        encapsulate_all(t, up, io, packets, n, &l, true, checksum, false);
+    else
+        encapsulate_all(t, up, io, packets, n, &l, false, false, false);
     uint64_t before = through->counters->tx_packets, bytes = through->counters->tx_bytes;
     if (l.n)
         up->ops->tx(up, through, l.out, l.n);
@@ -501,7 +321,7 @@ bool uplink_send(struct datapath *dp, struct port *p, struct port_io *io, const 
         return refuse(io, DROP_NO_PORT, packets, n);
     struct port_io through = {io->worker, io->pool, shm_port(dp, io->worker, up->slot), io->drops, io->lane};
     enum drop why;
-    uint64_t mac = resolve(up, v, &through, remote, &why), own = own_mac(v, up);
+    uint64_t mac = resolve(up, v, &through, remote, &why), own = uplink_mac(v, up);
     if (atomic_load_explicit(&up->config, memory_order_relaxed) & (OFPPC_PORT_DOWN | OFPPC_NO_FWD))
         return refuse(io, DROP_PORT_CONFIG, packets, n);
     if (!mac || !own)

@@ -29,7 +29,7 @@ struct uplink {
 };
 
 /* Finds the uplink among the ports by its name: when the VTEP has changed. 0, or -EINVAL where the port can't be it. Main thread, as all
- * but the next two. */
+ * but what says otherwise. */
 int uplink_find(struct datapath *dp, struct vtep *v, fault *f);
 /* Whether a port that is being added is the uplink: its queues are worker 0's then, which all vxlan ports' are. */
 bool uplink_is(const struct datapath *dp, const struct bridge *b, const struct dp_port *conf);
@@ -37,14 +37,12 @@ void uplink_added(struct datapath *dp, struct port *p);
 /* Returns whether it was the uplink: turns that may be sending through it must be ended. */
 bool uplink_removed(struct datapath *dp, struct port *p);
 
+/* The VTEP's own Ethernet address: its device's in the kernel, or the port's. 0: there is no such device. Any thread. */
+uint64_t uplink_mac(const struct vtep *v, const struct port *up);
 /* Tells all ports' drivers what is the VTEP's (port/steering.h): its uplink's is `v`'s, all others' nothing. `v` may be NULL. */
 void uplink_steer(struct datapath *dp, const struct vtep *v);
 
-/* Takes what is the VTEP's out of a batch that its uplink has received: frames of tunnels go to their VNI's port's queue, ARP is answered
- * or noted. Returns how many of the `n` it has looked at, one at least, after which others may have the core; of these `*kept` are left, at the
- * batch's beginning. The port's worker. */
-unsigned uplink_receive(struct worker *w, struct wtenant *t, struct port *up, struct packet **batch, unsigned n, unsigned *kept);
-/* Sends frames of one VXLAN port to a remote, each with headers of its own. Counts for both ports, and takes over a reference of each;
+/* Any worker. Sends frames of one VXLAN port to a remote, each with headers of its own. Counts for both ports, and takes over a reference of each;
  * false, and neither, when tunnels of the remote's family don't go through an uplink. */
 bool uplink_send(struct datapath *dp, struct port *p, struct port_io *io, const struct dp_addr *remote, struct packet **packets, unsigned n);
 /* The uplink and its neighbours, as a port's driver describes itself; nothing without an uplink. Main thread. */

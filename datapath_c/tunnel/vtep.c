@@ -381,7 +381,9 @@ static struct wtenant *take(struct vtep *v, struct worker *w, struct packet *p, 
     k->tunnel_id = htobe64(vni);
     memcpy(k->tun_src, from, 16);
     memcpy(k->tun_dst, (v6 ? &v->conf.local6 : &v->conf.local4)->ip, 16);
-    vxlan_learn(port, p, w->now_s);
+    struct dp_addr remote;
+    memcpy(remote.ip, from, 16);
+    vxlan_learn(port, p->data + 6, &remote, w->now_s);
     if (packet_hand_over(p, &t->pool) && rxq_push(&port->queues[0], p))
         worker_wake(w, &port->queues[0]);
     else

@@ -91,22 +91,21 @@ uint32_t vxlan_remotes(const struct port *p, struct dp_addr out[DP_MAX_REMOTES])
     return r ? r->n : 0;
 }
 
-void vxlan_learn(struct port *p, const struct packet *packet, uint32_t now)
+void vxlan_learn(struct port *p, const uint8_t source[6], const struct dp_addr *remote, uint32_t now)
 {
     struct vxlan *x = p->driver;
-    const uint8_t *src = packet->data + 6, *remote = packet->key.key.tun_src;
-    if (!x->learning || src[0] & 1)
+    if (!x->learning || source[0] & 1)
         return;
     uint32_t n = atomic_load_explicit(&x->n_seen, memory_order_relaxed), i = 0;
-    while (i < n && memcmp(x->seen[i].ip, remote, 16))
+    while (i < n && memcmp(&x->seen[i], remote, sizeof *remote))
         i++;
     if (i == n) {
         if (n == DP_MAX_REMOTES)
             return;
-        memcpy(x->seen[n].ip, remote, 16);
+        x->seen[n] = *remote;
         atomic_store_explicit(&x->n_seen, n + 1, memory_order_release);
     }
-    mac_learn(&x->macs, src, 0, i + 1, now);
+    mac_learn(&x->macs, source, 0, i + 1, now);
 }
 
 static socklen_t make_address(const struct dp_addr *a, uint16_t port, struct sockaddr_storage *s, int *v6)
@@ -251,15 +250,16 @@ static unsigned vxlan_rx(struct rxq *q, struct port_io *io, struct packet **out,
     unsigned n = rxq_pop(q, io, out, max);
     step_spend(n);
     for (unsigned i = 0; i < n; i++)
-        inner_restore_offloads(out[i], q->port->mtu);
+        if (!out[i]->bare)     /* else the uplink's guest has said what is open */
+            inner_restore_offloads(out[i], q->port->mtu);
     return n;
 }
 
-/* Frames for one remote that need no work, gathered: an uplink takes them all at once. */
+/* Frames for one remote that need no work and follow each other: an uplink takes them all at once. */
 struct group {
     struct dp_addr to;
     unsigned n;
-    struct packet *at[PORT_STAGE];
+    struct packet **at;
 };
 
 static void send_group(struct port *p, struct port_io *io, struct group *g)
@@ -269,10 +269,20 @@ static void send_group(struct port *p, struct port_io *io, struct group *g)
     g->n = 0;
 }
 
-/* Of two whose actions named no remote. */
-static bool same_destination(const struct packet *p, const struct packet *last)
+/* Of those behind the group, how many go where its last one goes and need no work either: they are bare, so that no action named a remote. */
+static unsigned count_alike(const struct group *g, unsigned n)
 {
-    return !memcmp(p->data, last->data, 6) && !(p->vnet.flags | p->vnet.gso_type);
+    const struct packet *last = g->at[g->n - 1];
+    unsigned k = 0;
+    uint64_t to = get64(last->data) >> 16;
+    for (; last->bare && k < n; k++) {
+        const struct packet *p = g->at[g->n + k];
+        uint16_t wishes;       /* flags and gso_type */
+        memcpy(&wishes, &p->vnet, sizeof wishes);
+        if (!p->bare || wishes || get64(p->data) >> 16 != to)
+            break;
+    }
+    return k;
 }
 
 static void vxlan_tx(struct port *p, struct port_io *io, struct packet **packets, unsigned n)
@@ -285,20 +295,19 @@ static void vxlan_tx(struct port *p, struct port_io *io, struct packet **packets
     g.n = 0;
     for (unsigned i = 0; i < n; i++) {
         struct packet *packet = packets[i];
-        /* As a rule it goes where the last one went. */
-        if (g.n && g.n < PORT_STAGE && packet->bare && g.at[g.n - 1]->bare && same_destination(packet, g.at[g.n - 1])) {
-            g.at[g.n++] = packet;
-            continue;
-        }
         struct dp_addr one;
         struct remotes *flood;
         bool single = decide(p, packet, now, &one, &flood);
         bool plain = uplink && single && !(packet->vnet.flags | packet->vnet.gso_type);
-        if (g.n && (!plain || g.n == PORT_STAGE || memcmp(&g.to, &one, sizeof one)))
+        if (g.n && (!plain || memcmp(&g.to, &one, sizeof one)))
             send_group(p, io, &g);
         if (plain) {
             g.to = one;
-            g.at[g.n++] = packet;
+            if (!g.n++)
+                g.at = packets + i;
+            unsigned more = count_alike(&g, n - i - 1);
+            g.n += more;
+            i += more;
         } else if (single || flood) {
             send_frame(p, io, packet, single ? &one : NULL, flood);
         } else {

@@ -7,7 +7,7 @@
 int vxlan_set_remotes(struct port *p, const struct dp_addr *addrs, uint32_t n, fault *f);
 /* Copies the list; returns how many there are. */
 uint32_t vxlan_remotes(const struct port *p, struct dp_addr out[DP_MAX_REMOTES]);
-/* Notes behind which end point a frame's source lives. Worker 0. */
-void vxlan_learn(struct port *p, const struct packet *packet, uint32_t now);
+/* Notes behind which end point a frame's source, a MAC address, lives. Worker 0. */
+void vxlan_learn(struct port *p, const uint8_t source[6], const struct dp_addr *remote, uint32_t now);
 
 #endif
