@@ -256,7 +256,8 @@ static void each_rule_finds_a_place_to_count_in(void **state)
             unsigned w = (unsigned)(random() % WORKERS);
             if (rules[i].slots[w])
                 continue;
-            struct rule_stats *s = rules[i].slots[w] = rule_stats_take(room, w);
+            struct rule_stats *s = rule_stats_take(room, w);
+            rules[i].slots[w] = s;
             assert_int_equal(s->packets | s->bytes | s->used | s->cycles, 0);
             *s = (struct rule_stats){.bytes = (uint64_t)i, .used = w, .cycles = 77};
         } else {
