@@ -3,6 +3,18 @@
 #include <sys/mman.h>
 #include "flow/cache.h"
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#else
+#define __lsan_register_root_region(begin, size) ((void)0)
+#define __lsan_unregister_root_region(begin, size) ((void)0)
+#endif
+
 #define WORD_BYTES (64 * sizeof(struct megaflow))
 #define TRIM_WORDS 8           /* looked at in one call: its price is that of freeing their pages */
 
@@ -21,6 +33,9 @@ bool flow_room_init(struct flow_room *r, uint32_t max)
     r->pages = calloc(r->words, sizeof *r->pages);
     void *p = mmap(NULL, r->words * WORD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     r->flows = p == MAP_FAILED ? NULL : p;
+    /* The leak sanitizer doesn't look into mappings, and would take the flows' programs for lost. */
+    if (r->flows)
+        __lsan_register_root_region(r->flows, r->words * WORD_BYTES);
     if (r->taken && r->pages && r->flows)
         return true;
     flow_room_destroy(r);
@@ -31,8 +46,10 @@ void flow_room_destroy(struct flow_room *r)
 {
     free(r->taken);
     free(r->pages);
-    if (r->flows)
-        munmap(r->flows, r->words * WORD_BYTES);
+    if (!r->flows)
+        return;
+    __lsan_unregister_root_region(r->flows, r->words * WORD_BYTES);
+    munmap(r->flows, r->words * WORD_BYTES);
 }
 
 struct megaflow *flow_room_take(struct flow_room *r)
