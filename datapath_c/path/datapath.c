@@ -55,8 +55,10 @@ struct datapath *datapath_new(unsigned n_workers, bool threaded, bool poll, int 
         return NULL;
     }
     dp->watch_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (!(dp->rule_stats = rule_stats_room_new(n_workers)))
+    if (!(dp->rule_stats = rule_stats_room_new(n_workers))) {
+        *error = -ENOMEM;
         return NULL;
+    }
     for (unsigned i = 0; i < n_workers; i++)
         if (!(dp->workers[i] = worker_new(dp, i, error)))
             return NULL;

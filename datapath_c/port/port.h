@@ -95,7 +95,7 @@ struct port {
     struct dp_port conf;
     _Atomic uint32_t config;   /* OFPPC_* */
     _Atomic uint32_t state;    /* OFPPS_* */
-    _Atomic bool underlay;     /* it is, or was, the VTEP's uplink: tunnel/uplink.h looks at what it receives first */
+    _Atomic bool underlay;     /* it is, or was, the VTEP's uplink: tunnel/decapsulate.h looks at what it receives first */
     _Atomic bool merges;       /* a tunnel's: what came through it last went to a port that does */
     uint32_t mtu;              /* bytes of IP, 0 = no limit */
     uint64_t opened;           /* clock */
